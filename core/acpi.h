@@ -1,0 +1,39 @@
+/*
+ * ACPI tables, as far as a hypervisor needs them. Nothing is believed before its length and checksum were checked
+ * (ACPI 6.5, System Description Table Header); a bad table is reported and treated as absent.
+ */
+#ifndef CORE_ACPI_H
+#define CORE_ACPI_H
+
+#include "core/bootinfo.h"
+#include "core/types.h"
+
+struct acpi_header {
+	char signature[4];
+	u32 length;
+	u8 revision, checksum;
+	char oem_id[6], oem_table_id[8];
+	u32 oem_revision, creator_id, creator_revision;
+} __packed;
+_Static_assert(sizeof(struct acpi_header) == 36, "ACPI table header");
+
+/* Find and check RSDP, then XSDT or RSDT. 0, -ENOENT (no RSDP), -EINVAL (corrupt; the log says what). */
+int acpi_init(hpa_t rsdp);
+/* The checked table with this signature, mapped; NULL if absent or corrupt (logged once). Length inside the header. */
+const struct acpi_header *acpi_find(const char *signature);
+
+/* ---- MADT (ACPI, Multiple APIC Description Table) ---- */
+struct acpi_cpus { u32 nr; u32 apic_id[64]; };
+/* Enabled processors in table order. 0, -ENOENT, -EINVAL. Pure: may be given any bytes of `len`. */
+int acpi_parse_madt(const void *table, u32 len, struct acpi_cpus *out);
+
+/* ---- MCFG (PCI Firmware Specification, MCFG Table Description) ---- */
+struct acpi_mcfg { hpa_t base; u16 segment; u8 bus_first, bus_last; };
+/* The first allocation of segment 0. 0, -ENOENT, -EINVAL. */
+int acpi_parse_mcfg(const void *table, u32 len, struct acpi_mcfg *out);
+
+/* ---- FADT: PM timer port (0 = none), reset register, PM1a control for power-off ---- */
+struct acpi_fadt { u16 pm_timer_port; bool pm_timer_32bit; bool has_reset; u8 reset_space; u64 reset_addr; u8 reset_value; };
+int acpi_parse_fadt(const void *table, u32 len, struct acpi_fadt *out);
+
+#endif

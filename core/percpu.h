@@ -1,0 +1,41 @@
+/*
+ * Per-CPU block, reached through GS.
+ *
+ * Invariant: cpus[i].index == i; only CPU i writes its own block, except `pending` and `kicked` (atomic).
+ */
+#ifndef CORE_PERCPU_H
+#define CORE_PERCPU_H
+
+#include "core/types.h"
+#include "core/x86.h"
+
+#define MAX_CPUS 16
+
+struct vcpu;
+struct timer;
+
+struct cpu {
+	struct cpu *self;        /* must be first: gs_self() */
+	u32 index;
+	u32 apic_id;
+	bool online;
+	struct vcpu *current;    /* vCPU whose state is loaded, or NULL */
+	u64 pending[4];          /* vectors that the IDT handlers recorded and irq_poll() has not handled yet */
+	u64 wait_tsc;            /* TSC ticks spent in wait_until and idle: subtracted from boot counts */
+	struct timer *timers;    /* armed timers, earliest first (core/time.h) */
+	void *vmxon_page;
+	void *stack;             /* bottom of its 16 KiB stack */
+	u64 tss[16];
+	u64 gdt[8];
+};
+
+extern struct cpu cpus[MAX_CPUS];
+extern u32 nr_cpus;          /* CPUs that run; indices 0..nr_cpus-1 */
+
+static inline struct cpu *this_cpu(void) { return gs_self(); }
+/* Index of the CPU with this APIC id, or -ENOENT. */
+int cpu_by_apic_id(u32 apic_id);
+/* Set up GDT, TSS, IDT, GS base of the calling CPU. Once per CPU, before anything that may fault. */
+void percpu_init(u32 index, u32 apic_id);
+
+#endif
