@@ -1,0 +1,71 @@
+/*
+ * `nestling.cfg`: sections in brackets, `key = value` lines, `#` comments. Pure parser.
+ *
+ *   [nestling]
+ *   on_last_exit = poweroff          # what happens when no VM is left: poweroff | halt | exit (exit port 0xf4, test machines)
+ *   trace = off
+ *   [vm inner]
+ *   kernel  = nestling.elf           # multiboot 1 or 2 ELF in the bundle
+ *   module  = inner.cpio text        # in order, with an optional command line; may be repeated
+ *   cmdline = text
+ *   memory  = 256M                   # K, M, G; multiple of 2M
+ *   cpus    = 0 1                    # our CPU indices, one per vCPU; a number may be repeated
+ *   vmx     = on | off
+ *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7
+ *
+ * Invariant: a config that parses names only files, numbers and words that are well-formed; what the machine can do is
+ * checked later by vm_create. Errors carry file, line and reason.
+ */
+#ifndef CORE_CONFIG_H
+#define CORE_CONFIG_H
+
+#include "core/types.h"
+
+#define CFG_MAX_VMS 8
+#define CFG_MAX_CPUS 16
+#define CFG_MAX_MODULES 8
+#define CFG_MAX_NICS 4
+#define CFG_MAX_TEXT 256
+
+enum nic_mode { NIC_EMULATION, NIC_PASSTHROUGH };
+enum on_last_exit { LAST_POWEROFF, LAST_HALT, LAST_EXIT_PORT };
+
+struct nic_config {
+	u32 port;            /* lower port: index of the outer's (or the machine's) NIC port */
+	enum nic_mode mode;
+	bool has_mac;
+	u8 mac[6];
+	u16 vlan;            /* 0 = none */
+};
+
+struct module_config { char file[64]; char cmdline[CFG_MAX_TEXT]; };
+
+struct vm_config {
+	char name[32];
+	char kernel[64];
+	char cmdline[CFG_MAX_TEXT];
+	struct module_config modules[CFG_MAX_MODULES];
+	u32 nr_modules;
+	u64 memory;          /* bytes */
+	u32 cpus[CFG_MAX_CPUS];
+	u32 nr_cpus;
+	bool vmx;            /* default on */
+	struct nic_config nics[CFG_MAX_NICS];
+	u32 nr_nics;
+	u32 line;            /* of the section, for messages */
+};
+
+struct config {
+	enum on_last_exit on_last_exit;
+	bool trace;
+	struct vm_config vms[CFG_MAX_VMS];
+	u32 nr_vms;
+};
+
+/*
+ * Parse `len` bytes of text. 0, or -EINVAL with "nestling.cfg:LINE: reason" in err. Unknown sections and keys, doubled
+ * keys and VM names, missing kernel/memory, numbers out of range are errors.
+ */
+int config_parse(struct config *c, const char *text, u64 len, char *err, size_t errlen);
+
+#endif
