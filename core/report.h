@@ -1,0 +1,20 @@
+/*
+ * Phases and reports: snapshots of all counters, printed as @report JSON lines (what they contain: report.c).
+ */
+#ifndef CORE_REPORT_H
+#define CORE_REPORT_H
+
+#include "core/vm.h"
+
+/* Register our hypercalls (HC_PHASE, HC_REPORT). */
+void report_init(void);
+/* Begin a phase on this level (snapshot), and outward. name: at most 31 characters, copied. 0 or -errno. */
+int report_phase(u32 phase, const char *name);
+/* Print what this level counted, per phase. Called by HC_REPORT and when a VM ends. */
+void report_print(void);
+/* Extra sections that other modules print with the report (iommu, nic): called with nothing held. At most 8. */
+void report_add_section(void (*fn)(void));
+/* Names of basic exit reasons, from vmx/ (upward table). */
+void report_set_exit_namer(const char *(*fn)(u32 reason));
+
+#endif
