@@ -11,11 +11,22 @@
 
 #define MAX_CPUS 16
 
+/* Selectors of our GDT, the same on every CPU. */
+#define SEL_CODE 0x08
+#define SEL_DATA 0x10
+#define SEL_TSS 0x18 /* two slots */
+
+/* Selectors of our GDT, the same on every CPU. */
+#define SEL_CODE 0x08
+#define SEL_DATA 0x10
+#define SEL_TSS 0x18
+
 struct vcpu;
 struct timer;
 
 struct cpu {
 	struct cpu *self;        /* must be first: gs_self() */
+	u64 host_rsp;            /* must be second: vmx/vmx_enter.S finds our stack here after a VM exit */
 	u32 index;
 	u32 apic_id;
 	bool online;
@@ -35,6 +46,8 @@ extern u32 nr_cpus;          /* CPUs that run; indices 0..nr_cpus-1 */
 static inline struct cpu *this_cpu(void) { return gs_self(); }
 /* Index of the CPU with this APIC id, or -ENOENT. */
 int cpu_by_apic_id(u32 apic_id);
+/* The one IDT of all CPUs (built by percpu_init), for host state of a VMCS. */
+u64 idt_base(void);
 /* Set up GDT, TSS, IDT, GS base of the calling CPU. Once per CPU, before anything that may fault. */
 void percpu_init(u32 index, u32 apic_id);
 

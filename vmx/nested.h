@@ -1,0 +1,76 @@
+/*
+ * Nested VMX: our VM uses VMX itself. vmcs12 is what it wrote, vmcs02 what runs: merge(vmcs12, our policy).
+ *
+ * Levels in names: L1 = our VM (a hypervisor), L2 = its guest; vmcs01 runs L1. The same code at every depth: an L1
+ * Nestling is in turn the "L0" of its own inner.
+ *
+ * Invariant: nothing in vmcs02 that could reach beyond L1's rights comes from vmcs12 unchecked; every address of vmcs12 is
+ * translated and checked at each use; no state that L1 can build crashes, hangs or leaks us.
+ */
+#ifndef VMX_NESTED_H
+#define VMX_NESTED_H
+
+#include "vmx/vcpu.h"
+
+struct nested; /* vmx/nested_priv.h */
+
+/* Prepare the capability MSRs that inners see; after vmx_probe. */
+void nested_init(void);
+/* Per vCPU; cheap until L1 executes VMXON. 0, -ENOMEM. */
+int nested_create(struct vcpu *v);
+void nested_free(struct vcpu *v);
+/* INIT or reset of the vCPU: leave VMX operation. Leaves vmcs01 loaded. */
+void nested_reset(struct vcpu *v);
+/* True while the loaded VMCS is vmcs02: what runs is L2. */
+bool nested_in_l2(const struct vcpu *v);
+/* True between VMXON and VMXOFF (CR4.VMXE may not be cleared, INIT is blocked …). */
+bool nested_vmx_on(const struct vcpu *v);
+
+/* The handlers of the VMX instructions (exit_handlers table). */
+enum exit_action exit_vmxon(struct vcpu *v);
+enum exit_action exit_vmxoff(struct vcpu *v);
+enum exit_action exit_vmclear(struct vcpu *v);
+enum exit_action exit_vmptrld(struct vcpu *v);
+enum exit_action exit_vmptrst(struct vcpu *v);
+enum exit_action exit_vmread(struct vcpu *v);
+enum exit_action exit_vmwrite(struct vcpu *v);
+enum exit_action exit_vmlaunch(struct vcpu *v);
+enum exit_action exit_vmresume(struct vcpu *v);
+enum exit_action exit_invept(struct vcpu *v);
+enum exit_action exit_invvpid(struct vcpu *v);
+
+/*
+ * First look at an exit from L2 (exit_dispatch calls it when nested_in_l2). True: done – reflected to L1 (vmcs01 is
+ * loaded, L1 stands at its host state) or consumed (EPT02 filled). False: ours; the ordinary handler runs with vmcs02
+ * loaded (external interrupt, NMI of ours, preemption timer of ours …). Also captures IDT-vectoring for re-injection.
+ */
+bool nested_exit(struct vcpu *v, u32 reason);
+/*
+ * Before entering (vcpu_run): with L2 running, hand pending interrupts/NMI/INIT of L1 over as VM exits to L1 (if vmcs12 asks for
+ * such exits; otherwise inject into L2), and process the descriptor of L2 if a notification came in. May switch to vmcs01.
+ */
+void nested_before_entry(struct vcpu *v);
+/* Inject v->event etc. is common. Reflect an exit to L1: basic reason with its details taken from vmcs02. */
+void nested_reflect(struct vcpu *v, u32 reason);
+
+/* Capability MSRs 480h-491h as L1 sees them. False: #GP. */
+bool nested_read_msr(struct vcpu *v, u32 msr, u64 *value);
+
+/* Our EPT01 for this VM changed (pages unmapped): every EPT02 made from it must go. Own CPU. */
+void nested_flush_ept(struct vcpu *v);
+
+/*
+ * A vector arrived for L1 by posting while L2 runs: if it is vmcs12's posted-interrupt notification vector, process L2's
+ * descriptor instead of exiting to L1. Called by vlapic code; true if consumed.
+ */
+bool nested_take_notification(struct vcpu *v, u8 vector);
+/*
+ * post_direct of nic_irq_sink: if L2 runs and vmcs12's (translated) descriptor is pi: post the vector there, so that the next
+ * entry delivers it without L1. True if so.
+ */
+bool nested_post_direct(struct vcpu *v, hpa_t pi, u8 vector);
+
+/* Translate an L2 physical address for guest_walk: L2 gpa -> our hpa through vmcs12's EPT and EPT01; HPA_NONE if unmapped. */
+hpa_t nested_l2_gpa_to_hpa(struct vcpu *v, u64 l2_gpa);
+
+#endif

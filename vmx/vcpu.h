@@ -1,0 +1,162 @@
+/*
+ * The vCPU: one life is one visible loop (vcpu_run).
+ *
+ * Invariant: a vCPU runs only on the CPU it is pinned to; other CPUs touch only `requests`, `pi` and `state` (atomic).
+ * While a vCPU is current, the VMCS loaded on this CPU is vmcs01, or vmcs02 while v->nested says that its inner runs.
+ */
+#ifndef VMX_VCPU_H
+#define VMX_VCPU_H
+
+#include "core/time.h"
+#include "core/vm.h"
+#include "vmx/vmx.h"
+#include "vmx/vmx_insn.h"
+
+/* x86 register numbers (SDM 2, ModR/M): index of vcpu->gpr. GPR_RSP is not used: RSP lives in the VMCS. */
+enum gpr { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI, GPR_R8, GPR_R9, GPR_R10, GPR_R11, GPR_R12,
+	   GPR_R13, GPR_R14, GPR_R15, NR_GPR };
+
+/* Posted-interrupt descriptor (SDM 3C, Posted-Interrupt Processing). One page each (FACTS: the emulator wants that). */
+struct pi_desc {
+	u64 pir[4];
+	u32 control;     /* bit 0: outstanding notification */
+	u32 reserved[7];
+} __aligned_to(64);
+_Static_assert(sizeof(struct pi_desc) == 64, "posted-interrupt descriptor");
+#define PI_ON BIT(0)
+
+/* One VMCS of ours. */
+struct vmcs {
+	void *page;      /* the region; never read by software */
+	hpa_t hpa;
+	bool launched;
+};
+
+enum vcpu_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_OFF };
+
+/* requests: set from any CPU by vcpu_request, taken on the vCPU's own */
+#define VCPU_REQ_FLUSH_EPT BIT(0)
+#define VCPU_REQ_INIT BIT(1)
+#define VCPU_REQ_SIPI BIT(2)
+#define VCPU_REQ_NMI BIT(3)
+#define VCPU_REQ_KILL BIT(4)
+
+/* An event that must be injected at the next entry (also one that an exit interrupted: IDT-vectoring information). */
+struct vcpu_event { u32 info, error, insn_len; };
+
+struct vcpu {
+	struct vcpu_core core;       /* first */
+	u64 gpr[NR_GPR];             /* VMCS HOST_RSP points behind it: vmx_enter.S pushes the guest's registers here */
+	struct vmcs vmcs01;
+	struct vmcs *loaded;         /* &vmcs01 or &nested->vmcs02 */
+	u32 state;                   /* enum vcpu_state, atomic */
+	u32 requests;                /* VCPU_REQ_*, atomic */
+	u8 sipi_vector;
+	u16 vpid;
+	struct vcpu_event event;     /* for the level that runs now */
+	bool nmi_pending;
+	bool real_mode_fallback;     /* no unrestricted guest: paging is emulated by an identity table (vmx/no_ug.c) */
+
+	struct vlapic *vlapic;
+	struct pi_desc *pi;          /* always used for posting; processed by the CPU where vmx_caps.posted */
+	hpa_t pi_hpa;
+
+	struct nested *nested;       /* NULL when the VM may not use VMX */
+
+	/* state that VM entries do not switch; saved when another vCPU takes the CPU */
+	bool on_cpu;
+	u64 msr_star, msr_lstar, msr_cstar, msr_fmask, msr_kernel_gs, msr_tsc_aux, xcr0, cr2, dr[4], dr6;
+	void *fpu;                   /* XSAVE area, 4 KiB */
+	u64 msr_misc_enable, msr_feature_control;
+	hpa_t msr_bitmap, io_bitmap; /* ours, for vmcs01 */
+	void *msr_bitmap_page, *io_bitmap_pages;
+	struct vcpu *next_on_cpu;    /* scheduler's ring of its CPU */
+	u64 entry_tsc;               /* of the last exit: for exit_tsc counts */
+};
+
+#define vcpu_of(core_ptr) container_of(core_ptr, struct vcpu, core)
+
+/* What a handler of an exit wants to happen next (STYLE: RIP advance is the return value). */
+enum exit_action {
+	EXIT_RESUME,   /* re-execute, or everything is done */
+	EXIT_ADVANCE,  /* skip the instruction */
+	EXIT_INJECT,   /* v->event was set by vcpu_inject_exception; do not advance */
+	EXIT_KILL,     /* the VM cannot go on; the handler has called vm_end */
+};
+
+/* ---- running (vmx/vcpu.c, vmx/sched.c) ---- */
+int vcpu_create(struct vm *vm, u32 index, const struct vm_entry_state *entry);
+void vcpu_free(struct vcpu *v);
+/*
+ * Run v until it halts, ends, or its slice is over. Precondition: on its CPU, v->on_cpu, interrupts off. Returns true
+ * if it may run again at once.
+ */
+bool vcpu_run(struct vcpu *v);
+/* Make v current on this CPU (switching the rest of the state), or put the current one away. */
+void vcpu_load(struct vcpu *v);
+void vcpu_put(struct vcpu *v);
+/* Load a VMCS of v and remember it. */
+void vcpu_load_vmcs(struct vcpu *v, struct vmcs *vmcs);
+/* Power-on or INIT state of the architecture (SDM 3A, Processor State After Reset). Precondition: vmcs01 loaded. */
+void vcpu_reset(struct vcpu *v);
+/* Set request bits, wake and kick. Any CPU. */
+void vcpu_request(struct vcpu *v, u32 bits);
+/* Make a halted vCPU runnable and see to it that its CPU notices. Any CPU. */
+void vcpu_wake(struct vcpu *v);
+/* The scheduler's loop of this CPU: runs the vCPUs pinned to it, halts when none can; returns when all VMs have ended. */
+void sched_run(void);
+void sched_add(struct vcpu *v);
+void sched_remove_vm(struct vm *vm);
+
+/* ---- exits (vmx/exit.c and its family) ---- */
+/* Handle the exit that has just happened; v->event and RIP are set for the next entry. False: the VM has ended. */
+bool exit_dispatch(struct vcpu *v);
+/* One handler per basic exit reason; NULL = unhandled (kills the VM with a dump). */
+typedef enum exit_action (*exit_fn)(struct vcpu *v);
+extern const exit_fn exit_handlers[];
+/* Queue an exception for the next entry. Combines with nothing: an exception during delivery becomes #DF, then triple fault. */
+enum exit_action vcpu_inject_exception(struct vcpu *v, u8 vector, bool has_error, u32 error);
+static inline enum exit_action inject_gp(struct vcpu *v) { return vcpu_inject_exception(v, 13, true, 0); }
+static inline enum exit_action inject_ud(struct vcpu *v) { return vcpu_inject_exception(v, 6, false, 0); }
+/* Skip the current instruction: RIP += length, clears STI/MOV-SS blocking. Precondition: the exit provides the length. */
+void vcpu_advance(struct vcpu *v);
+/* CPL of the running guest (level that runs now): SS.DPL (SDM 3C, Guest Register State). */
+u32 vcpu_cpl(void);
+/* End the VM with a readable dump of the vCPU. */
+enum exit_action vcpu_kill(struct vcpu *v, const char *fmt, ...) __printf_like(2, 3);
+void vcpu_dump(struct vcpu *v);
+/* Register by number for the running level: reads RSP from the VMCS where needed. */
+u64 vcpu_gpr(struct vcpu *v, u32 reg);
+void vcpu_set_gpr(struct vcpu *v, u32 reg, u64 value);
+
+/* ---- CR0/CR4 of the level-1 guest (vmx/cr.c) ---- */
+/* The value the guest sees (shadow merged). Precondition: vmcs01 loaded. */
+u64 vcpu_read_cr0(void);
+u64 vcpu_read_cr4(void);
+/* Bits of CR0/CR4 that we own for vmcs01; for the nested merge. */
+u64 vcpu_cr0_owned(const struct vcpu *v);
+u64 vcpu_cr4_owned(const struct vcpu *v);
+/* Write as if by MOV to CR. False: would be #GP (nothing changed). */
+bool vcpu_set_cr0(struct vcpu *v, u64 value);
+bool vcpu_set_cr4(struct vcpu *v, u64 value);
+bool vcpu_set_efer(struct vcpu *v, u64 value);
+
+/* ---- MSRs (vmx/msr.c) ---- */
+/* As RDMSR/WRMSR by the level-1 guest. False: #GP. */
+bool vcpu_read_msr(struct vcpu *v, u32 msr, u64 *value);
+bool vcpu_write_msr(struct vcpu *v, u32 msr, u64 value);
+/* Fill a fresh MSR bitmap page with our policy (all exit but the listed ones; x2APIC registers per APIC virtualisation). */
+void msr_bitmap_init(struct vcpu *v);
+
+/* ---- guest memory by linear address (vmx/guest_walk.c) ---- */
+/*
+ * Copy from a linear address of the guest that runs now, through its own page tables (and, while nested, its EPT). Returns bytes
+ * copied (0 = not mapped). Precondition: its VMCS is loaded. A read only; sets no accessed bits.
+ */
+u32 guest_read_linear(struct vcpu *v, u64 linear, void *buf, u32 len);
+u32 guest_write_linear(struct vcpu *v, u64 linear, const void *buf, u32 len);
+/* Instruction mode of the running guest from CS and EFER. */
+/* = enum insn_mode of core/insn.h */
+u32 guest_mode(void);
+
+#endif
