@@ -99,7 +99,7 @@ struct nest_nic_info {
 	uint32_t max_frame;    /* bytes, without FCS */
 	uint16_t rx_queues, tx_queues, irq_vectors, reserved0;
 	uint32_t family;       /* 1 = Intel 82576 VF */
-	uint32_t reserved[7];
+	uint32_t reserved[8];
 };
 
 struct nest_nic_conf {
@@ -132,7 +132,7 @@ struct nest_nic_stats {
 	uint64_t reserved[9];
 };
 
-_Static_assert(sizeof(struct nest_nic_info) == 56, "ABI record");
+_Static_assert(sizeof(struct nest_nic_info) == 64, "ABI record");
 _Static_assert(sizeof(struct nest_nic_conf) == 32, "ABI record");
 _Static_assert(sizeof(struct nest_nic_dma) == 32, "ABI record");
 _Static_assert(sizeof(struct nest_nic_dma) * NEST_DMA_MAX == 4096, "a full list is one page");
