@@ -19,7 +19,10 @@ _Static_assert(sizeof(struct acpi_header) == 36, "ACPI table header");
 
 /* Find and check RSDP, then XSDT or RSDT. 0, -ENOENT (no RSDP), -EINVAL (corrupt; the log says what). */
 int acpi_init(hpa_t rsdp);
-/* The checked table with this signature, mapped; NULL if absent or corrupt (logged once). Length inside the header. */
+/*
+ * The checked table with this signature (the FADT is "FACP"), mapped; NULL if absent or corrupt (logged once). Length
+ * inside the header. "DSDT" is found through the FADT.
+ */
 const struct acpi_header *acpi_find(const char *signature);
 
 /* ---- MADT (ACPI, Multiple APIC Description Table) ---- */
@@ -32,8 +35,28 @@ struct acpi_mcfg { hpa_t base; u16 segment; u8 bus_first, bus_last; };
 /* The first allocation of segment 0. 0, -ENOENT, -EINVAL. */
 int acpi_parse_mcfg(const void *table, u32 len, struct acpi_mcfg *out);
 
-/* ---- FADT: PM timer port (0 = none), reset register, PM1a control for power-off ---- */
-struct acpi_fadt { u16 pm_timer_port; bool pm_timer_32bit; bool has_reset; u8 reset_space; u64 reset_addr; u8 reset_value; };
+/* ---- FADT: PM timer, reset register, what power-off needs (ACPI, Fixed ACPI Description Table); port 0 = none ---- */
+enum { ACPI_SPACE_MEMORY = 0, ACPI_SPACE_IO = 1, ACPI_SPACE_PCI = 2 };
+struct acpi_fadt {
+	u16 pm_timer_port;
+	bool pm_timer_32bit;
+	bool has_reset;
+	u8 reset_space, reset_value;
+	u64 reset_addr;
+	u16 pm1a_cnt_port, pm1b_cnt_port;
+	u16 smi_cmd_port;    /* 0 = the machine is in ACPI mode already */
+	u8 acpi_enable;      /* value for smi_cmd_port */
+	hpa_t dsdt;          /* 0 = none */
+};
+/* 0, -EINVAL. */
 int acpi_parse_fadt(const void *table, u32 len, struct acpi_fadt *out);
+/* The two SLP_TYP values of \_S5 in a DSDT's AML. 0, -ENOENT. Pure. */
+int acpi_parse_s5(const void *table, u32 len, u8 *typ_a, u8 *typ_b);
+
+/* ---- checks (pure) ---- */
+/* RSDP in the first `avail` bytes at p. 0 and the table to go on with, -ENOENT (no signature), -EINVAL (length, checksum). */
+int acpi_check_rsdp(const void *p, u32 avail, hpa_t *sdt, bool *is_xsdt);
+/* True if the table's length fits in `avail` and its bytes sum to 0; signature NULL = any. */
+bool acpi_check_table(const void *p, u32 avail, const char *signature);
 
 #endif

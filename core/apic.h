@@ -13,6 +13,8 @@ void apic_init(void);
 void apic_init_cpu(void);
 bool apic_is_x2(void);
 u32 apic_id(void);
+/* The same from CPUID (leaf 0Bh, else 1): works before apic_init. */
+u32 apic_id_from_cpuid(void);
 void apic_eoi(void);
 /* Fixed interrupt to one CPU by APIC id. */
 void apic_send(u32 apic_id, u8 vector);

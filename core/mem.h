@@ -10,7 +10,13 @@
 #include "core/bootinfo.h"
 #include "core/types.h"
 
+#ifdef NESTLING_HOST_TEST
+/* The one seam for unit tests: "physical" memory is an arena anywhere in the test's own address space. */
+extern u64 host_direct_map_base;
+#define DIRECT_MAP_BASE host_direct_map_base
+#else
 #define DIRECT_MAP_BASE 0xffff800000000000ull /* all RAM, write-back */
+#endif
 #define KERNEL_BASE 0xffffffff80000000ull     /* the image */
 #define MEM_MAX_ORDER 9                       /* 2^9 pages = 2 MiB */
 
@@ -30,8 +36,9 @@ extern struct mem_owner mem_self;
 void mem_init(const struct bootinfo *bi);
 /* Load our page tables and CR0/CR4/EFER/PAT bits on the calling CPU (mem_init does it for the boot CPU). */
 void mem_init_cpu(void);
+/* Below 4 GiB, so 32-bit start-up code can load it; its entries use NX: set EFER.NXE (if the CPU has it) before CR0.PG. */
 hpa_t mem_kernel_cr3(void);
-/* Page below 1 MiB reserved for the AP trampoline; identity-mapped in our tables. HPA_NONE if there is none. */
+/* Page below 1 MiB reserved for the AP trampoline; identity-mapped, writable and executable. HPA_NONE if there is none. */
 hpa_t mem_ap_page(void);
 
 /*
@@ -52,8 +59,10 @@ bool mem_is_ram(hpa_t a, u64 len);
 /* Direct map, valid for RAM and ACPI ranges only. */
 static inline void *hpa_to_virt(hpa_t a) { return (void *)(DIRECT_MAP_BASE + a.v); }
 static inline hpa_t virt_to_hpa(const void *p) { return HPA((u64)p - DIRECT_MAP_BASE); }
-/* Physical address of something inside the image (static data). */
+/* Physical address of something inside the image (static data); after mem_init. */
 hpa_t image_to_hpa(const void *p);
+/* True if all of [p, p+len) can be read in our tables without a fault; false before mem_init. For dumps and backtraces. */
+bool mem_is_mapped(const void *p, u64 len);
 
 /* Map device registers uncached; len and a need no alignment. Lives until the machine ends. NULL: no table space. */
 void *mmio_map(hpa_t a, u64 len) __must_check;

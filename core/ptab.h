@@ -31,7 +31,7 @@ struct ptab {
 /* Where an address leads. level 0: not mapped. */
 struct ptab_leaf {
 	hpa_t pa;   /* of the address itself, not of the page */
-	u64 flags;  /* the leaf entry without its address */
+	u64 flags;  /* the leaf entry without its address and page-size bit: fit to be given to ptab_map again */
 	u64 size;   /* of the leaf in bytes; when not mapped: the span that is certainly not mapped around it */
 	u8 level;
 };
@@ -39,12 +39,14 @@ struct ptab_leaf {
 /* Allocate the root. 0 or -ENOMEM. */
 int ptab_init(struct ptab *pt, const struct ptab_fmt *fmt, u8 levels, u8 max_leaf, bool clflush, struct mem_owner *owner) __must_check;
 /*
- * Map [va, va+len) to pa with the format's leaf flags, using the largest leaves allowed by alignment and max_leaf.
+ * Map [va, va+len) to pa with the format's leaf flags, using the largest leaves allowed by alignment and max_leaf
+ * (where an unmap left a table behind, that table is used again: it may still be in some CPU's paging-structure cache).
+ * va is not sign-extended: a canonical high address is given without its upper bits.
  * All 4 KiB aligned. 0, -EEXIST if any part is mapped already (nothing changed), -ENOMEM (nothing left mapped),
- * -EINVAL (misaligned, beyond the levels' reach). The caller serialises and flushes TLBs where the kind needs it.
+ * -EINVAL (misaligned, beyond the levels' reach, flags without a present bit). The caller serialises and flushes TLBs where the kind needs it.
  */
 int ptab_map(struct ptab *pt, u64 va, hpa_t pa, u64 len, u64 flags) __must_check;
-/* Unmap; holes are allowed; large leaves are split where only part of them goes. 0, -ENOMEM (a split failed), -EINVAL. */
+/* Unmap; holes are allowed; large leaves are split where only part of them goes. 0, -ENOMEM (a split failed: nothing unmapped), -EINVAL. */
 int ptab_unmap(struct ptab *pt, u64 va, u64 len) __must_check;
 /* Change the flags of every mapped leaf in the range, splitting as needed. Same returns. */
 int ptab_protect(struct ptab *pt, u64 va, u64 len, u64 flags) __must_check;

@@ -2,7 +2,7 @@
  * Spinlocks and the one lock order.
  *
  * Order (take left before right): hypercall record -> vm list -> nic port -> igb PF -> iommu -> vm memory (EPT) ->
- * irq vectors -> page allocator -> console. Hypervisor code runs with interrupts off, so locks never nest with handlers.
+ * irq vectors -> mapping window -> page allocator -> PCI config -> console. Hypervisor code runs with interrupts off, so locks never nest with handlers.
  */
 #ifndef CORE_SPINLOCK_H
 #define CORE_SPINLOCK_H

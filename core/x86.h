@@ -172,7 +172,7 @@ static inline void fxsave(void *area) { __asm__ volatile("fxsave64 (%0)" :: "r"(
 static inline void fxrstor(const void *area) { __asm__ volatile("fxrstor64 (%0)" :: "r"(area) : "memory"); }
 
 static inline void cpu_relax(void) { __asm__ volatile("pause" ::: "memory"); }
-static inline void cpu_halt_forever(void) { for (;;) __asm__ volatile("cli; hlt" ::: "memory"); }
+static inline __noreturn void cpu_halt_forever(void) { for (;;) __asm__ volatile("cli; hlt" ::: "memory"); }
 static inline void irq_disable(void) { __asm__ volatile("cli" ::: "memory"); }
 static inline void irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
 /* Open the interrupt window for exactly one HLT: STI blocks interrupts until the HLT has begun. */
@@ -188,6 +188,7 @@ static inline void clflush(const volatile void *p) { __asm__ volatile("clflush (
 static inline void invlpg(u64 va) { __asm__ volatile("invlpg (%0)" :: "r"(va) : "memory"); }
 static inline void mfence(void) { __asm__ volatile("mfence" ::: "memory"); }
 static inline void sfence(void) { __asm__ volatile("sfence" ::: "memory"); }
+static inline void lfence(void) { __asm__ volatile("lfence" ::: "memory"); }
 static inline void compiler_barrier(void) { __asm__ volatile("" ::: "memory"); }
 
 static inline u8 inb(u16 p) { u8 v; __asm__ volatile("inb %1,%0" : "=a"(v) : "Nd"(p)); return v; }
@@ -196,6 +197,11 @@ static inline u32 inl(u16 p) { u32 v; __asm__ volatile("inl %1,%0" : "=a"(v) : "
 static inline void outb(u16 p, u8 v) { __asm__ volatile("outb %0,%1" :: "a"(v), "Nd"(p)); }
 static inline void outw(u16 p, u16 v) { __asm__ volatile("outw %0,%1" :: "a"(v), "Nd"(p)); }
 static inline void outl(u16 p, u32 v) { __asm__ volatile("outl %0,%1" :: "a"(v), "Nd"(p)); }
+/* n bytes to one port by a single instruction: one VM exit for all of them where port I/O exits. */
+static inline void outsb(u16 p, const void *buf, u64 n)
+{
+	__asm__ volatile("rep outsb" : "+S"(buf), "+c"(n) : "d"(p) : "memory");
+}
 
 /* MMIO: exactly one access of the given width. */
 static inline u8 mmio_read8(const volatile void *p) { u8 v; __asm__ volatile("movb (%1),%0" : "=q"(v) : "r"(p) : "memory"); return v; }
@@ -223,6 +229,7 @@ static inline void lgdt(const struct desc_ptr *d) { __asm__ volatile("lgdt %0" :
 static inline void lidt(const struct desc_ptr *d) { __asm__ volatile("lidt %0" :: "m"(*d) : "memory"); }
 static inline void ltr(u16 sel) { __asm__ volatile("ltr %0" :: "r"(sel) : "memory"); }
 static inline void sgdt(struct desc_ptr *d) { __asm__ volatile("sgdt %0" : "=m"(*d)); }
+static inline void sidt(struct desc_ptr *d) { __asm__ volatile("sidt %0" : "=m"(*d)); }
 static inline void load_data_segments(u16 sel)
 {
 	__asm__ volatile("mov %0,%%ds; mov %0,%%es; mov %0,%%ss; mov %1,%%fs; mov %1,%%gs" :: "r"((u32)sel), "r"(0) : "memory");
