@@ -59,6 +59,9 @@ typedef bool (*bochs_mem_handler)(uint64_t addr, uint32_t size, void *data, void
 extern int (*pluginRegisterDefaultIOReadHandler)(void *self, bochs_port_read fn, const char *name, uint8_t sizes);
 extern int (*pluginRegisterDefaultIOWriteHandler)(void *self, bochs_port_write fn, const char *name, uint8_t sizes);
 
+/* A port as the CPU would read it. */
+uint32_t bochs_port(uint16_t port, uint32_t size) BOCHS("_ZN12bx_devices_c3inpEtj");
+
 /* Ranges are inclusive; unregistering needs exactly the range that was registered. */
 bool bochs_register_memory(void *self, bochs_mem_handler read, bochs_mem_handler write, void *direct,
 			   uint64_t first, uint64_t last)

@@ -105,7 +105,8 @@ static void port_write(void *self, uint32_t port, uint32_t value, uint32_t size)
 	case PORT_APM + 1:
 		return;
 	case PORT_EXIT:
-		machine_end(END_EXIT, value & 0xFF, "exit code %u by port F4", value & 0xFF);
+		machine_exit((uint8_t)value);
+		return;
 	case PORT_RESET:
 		if (value & RESET_CPU) {
 			bochs_reset(&bx_pc_system, RESET_HARDWARE);
@@ -126,7 +127,7 @@ static void exit_port_write(void *self, uint32_t port, uint32_t value, uint32_t 
 	(void)self;
 	(void)size;
 	if (port == PORT_EXIT)
-		machine_end(END_EXIT, value & 0xFF, "exit code %u by port F4", value & 0xFF);
+		machine_exit((uint8_t)value);
 }
 
 void forward_init_exit_port(struct bochs_device *self)

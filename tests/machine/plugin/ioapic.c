@@ -224,7 +224,7 @@ static const struct bochs_vtable vtable = {
 /* Bochs's I/O APIC stays the object that its devices and local APICs call; its methods become ours. */
 void ioapic_init(void)
 {
-	void *plugin = dlopen("libbx_ioapic.so", RTLD_NOLOAD | RTLD_LAZY);
+	void *plugin = dlopen("libbx_ioapic.so.0", RTLD_NOLOAD | RTLD_LAZY);
 	struct bochs_device **object = plugin ? dlsym(plugin, "theIOAPIC") : NULL;
 
 	if (!object || !*object)

@@ -25,6 +25,8 @@ uint64_t now_us(void);
 /* Ends the machine: the reason goes to the mailbox (for the runner) and to the log. */
 void machine_end(enum machine_end end, uint32_t code, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4), noreturn));
+/* The guest wrote its exit code: the machine ends as soon as the serial port has sent what it holds. */
+void machine_exit(uint8_t code);
 
 /* --- ram.c ------------------------------------------------------------------------------------------------------- */
 /* Replaces Bochs's RAM by QEMU's. */

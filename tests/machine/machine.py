@@ -1,0 +1,356 @@
+"""A machine: started, watched, talked to, and ended without leaving anything behind.
+
+    with Machine(Options(disk="build/image/nestling.img", cpus=2), "build/run/example") as m:
+        m.expect(r"\\[L0\\] ready")
+        m.in_network(["ping", "-c", "1", "10.0.0.2"])
+        code = m.wait()
+
+Invariant: the console is read all the time by a thread of its own, so a busy test never stops the machine; each way in
+which a part of the machine can end is told apart from the guest's own end (InfrastructureError against an exit code).
+Time limits exist only to end a hang.
+"""
+import fcntl
+import os
+import pty
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import commands
+import console
+import mailbox
+import network
+import paths
+import processes
+import qmp
+
+HANG = 120.0    # seconds without the expected line: the machine hangs
+
+
+class InfrastructureError(Exception):
+    """The machine itself failed, not what runs on it."""
+
+
+class Hang(Exception):
+    """What was waited for did not come."""
+
+
+class Ended(Exception):
+    """The machine ended while a line was waited for."""
+
+
+class Machine:
+    def __init__(self, options, run_dir, echo=None):
+        """echo: called with each console line as it comes (not with reports)."""
+        options.check()
+        self.options = options
+        self.dir = Path(run_dir).resolve()
+        self.echo = echo
+        self.lines = []             # all console lines so far, without reports
+        self.position = 0           # of the next line that expect() looks at
+        self.reports = console.Reports()
+        self.result = None          # exit code of a guest that ended by port F4
+        self.failure = None         # else why the machine ended: an exception
+        self.ended = False
+        self.changed = threading.Condition()
+        self.children = []
+        self.fds = []
+        self.namespace = self.watcher = self.mailbox = None
+        self.without_tap = None     # why the network is the small peer's and not Linux's
+        self.monitor = qmp.Monitor(self.dir)
+
+    # --- start -------------------------------------------------------------------------------------------------------
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    def start(self):
+        if self.options.kind == "kvm" and (reason := commands.kvm_missing()):
+            raise InfrastructureError(f"no KVM with nested VMX: {reason}")
+        self.prepare_directory()
+        self.ram_fd = self.memory_file("ram", self.options.memory << 20)
+        self.mailbox_fd = self.memory_file("mailbox", mailbox.SIZE)
+        self.mailbox = mailbox.Mailbox(self.mailbox_fd)
+        self.start_network()
+        self.watcher = processes.Watcher()
+        self.open_console()
+        self.log = open(self.dir / "console.log", "w", encoding="utf-8")
+        if self.options.kind == "cosim":
+            self.start_cosim()
+        elif self.options.kind == "bochs":
+            self.start_bochs({"MAILBOX_FD": self.mailbox_fd, "RESETS": self.options.resets}, [self.mailbox_fd])
+        else:
+            self.spawn("qemu", commands.qemu(self.options, self.ram_fd, self.tap), pass_fds=[self.ram_fd])
+        for child in self.children:
+            self.watcher.add(child.pidfd, lambda c=child: self.child_ended(c))
+        self.watcher.start()
+
+    def prepare_directory(self):
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.lock = os.open(self.dir, os.O_RDONLY | os.O_DIRECTORY)
+        self.fds.append(self.lock)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InfrastructureError(f"another machine is running in {self.dir}") from None
+        for name in ("console.log", "qemu.log", "bochs.log", "bochs.out", "cosim.log", "report.json", "packets.pcap",
+                     "peer.log", "qmp.sock", "wire.qemu", "wire.peer", "console.fifo", "disk.redolog"):
+            (self.dir / name).unlink(missing_ok=True)
+
+    def memory_file(self, name, size):
+        fd = os.memfd_create(name)
+        os.ftruncate(fd, size)
+        self.fds.append(fd)
+        return fd
+
+    def start_network(self):
+        self.without_tap = network.tap_possible()
+        wants_tap = self.options.kind != "bochs" and self.options.nic != "none"
+        try:
+            self.namespace = network.Namespace(tap=wants_tap and not self.without_tap, mtu=self.options.mtu)
+        except network.NoNetwork as e:
+            self.without_tap = str(e)
+        self.tap = wants_tap and not self.without_tap
+        if wants_tap and self.without_tap:
+            print(f"no tap device ({self.without_tap}): 10.0.0.1 is a small program that answers ARP, ping and UDP "
+                  "echo, not Linux", file=sys.stderr)
+            self.spawn("peer", [sys.executable, str(Path(__file__).with_name("wire_peer.py"))])
+
+    def open_console(self):
+        """A FIFO, read before it is written, and held open by us for writing too so that it never reports an end."""
+        path = self.dir / "console.fifo"
+        os.mkfifo(path)
+        self.console_fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self.fds.append(self.console_fd)
+        self.assembler = console.Lines()
+        self.watcher.add(self.console_fd, self.read_console)
+
+    def spawn(self, name, argv, **kwargs):
+        if self.namespace:
+            argv = self.namespace.enter(argv)
+        env = kwargs.pop("env", dict(os.environ, TMPDIR=str(self.dir)))
+        child = processes.Child(name, argv, cwd=self.dir, log=self.dir / f"{name}.log", env=env, **kwargs)
+        self.children.append(child)
+        return child
+
+    def start_cosim(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.setblocking(False)
+            self.spawn("qemu", commands.cosim_qemu(self.options, self.ram_fd, self.mailbox_fd, ours.fileno(), self.tap),
+                       pass_fds=[self.ram_fd, self.mailbox_fd, ours.fileno()])
+            self.start_bochs({"JOINED": 1, "RAM_FD": self.ram_fd, "MAILBOX_FD": self.mailbox_fd,
+                              "DOORBELL_FD": theirs.fileno(), "RESETS": self.options.resets},
+                             [self.ram_fd, self.mailbox_fd, theirs.fileno()])
+
+    def start_bochs(self, settings, fds):
+        """Bochs draws its screen on a terminal: it gets one, and what it draws is thrown away."""
+        paths.built("machine/libbx_nestling.so", "the Bochs plugin")
+        (self.dir / "bochsrc").write_text(commands.bochsrc(self.options))
+        screen, terminal = pty.openpty()
+        self.fds.append(screen)
+        os.set_blocking(screen, False)
+        self.watcher.add(screen, lambda: self.read_screen(screen))
+        try:
+            self.spawn_bochs(settings, fds, terminal)
+        finally:
+            os.close(terminal)
+
+    def spawn_bochs(self, settings, fds, terminal):
+        argv = commands.bochs()
+        if self.namespace:
+            argv = self.namespace.enter(argv)
+        self.children.append(processes.Child("bochs", argv, cwd=self.dir, log=self.dir / "bochs.out",
+                                             env=commands.bochs_environment(settings), pass_fds=fds, stdin=terminal,
+                                             stdout=terminal))
+
+    # --- the watcher's thread ----------------------------------------------------------------------------------------
+
+    def read_screen(self, fd):
+        try:
+            if os.read(fd, 65536):
+                return
+        except BlockingIOError:
+            return
+        except OSError:       # EIO: Bochs has closed its end
+            pass
+        self.watcher.remove(fd)
+
+    def read_console(self):
+        try:
+            while data := os.read(self.console_fd, 65536):
+                self.add_lines(self.assembler.feed(data))
+        except BlockingIOError:
+            pass
+
+    def add_lines(self, lines):
+        with self.changed:
+            for line in lines:
+                self.log.write(line + "\n")
+                if self.reports.take(line):
+                    continue
+                self.lines.append(line)
+                if self.echo:
+                    self.echo(line)
+            self.log.flush()
+            self.changed.notify_all()
+
+    def child_ended(self, child):
+        """One part has ended: that is the end of the machine. The verdict comes first, then the others are stopped."""
+        self.watcher.remove(child.pidfd)
+        child.ended()
+        if self.ended:
+            return
+        self.read_console()
+        self.add_lines(self.assembler.flush())
+        self.result, self.failure = self.verdict(child)
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    def verdict(self, child):
+        """(exit code, exception) for the machine, `child` having ended first."""
+        kind, code, resets, text = self.mailbox.end()
+        if kind == mailbox.END_EXIT:
+            return code, None
+        if kind == mailbox.END_RESET:
+            return None, Ended(f"the machine reset itself (reset {resets}, allowed {self.options.resets}): {text}")
+        if kind == mailbox.END_POWEROFF:
+            return None, Ended(text)
+        if kind == mailbox.END_ERROR:
+            return None, InfrastructureError(f"{text} (log: {self.dir / 'cosim.log'})" + self.dead_others(child))
+        status = child.process.poll()
+        if child.name == "qemu" and self.options.kind != "cosim" and status >= 0 and not qemu_complained(child):
+            # isa-debug-exit makes (v << 1) | 1 of a byte v; QEMU's own shutdown or reset is 0
+            if status & 1:
+                return status >> 1, None
+            return None, Ended("QEMU shut the machine down (power-off, reset or triple fault)")
+        return None, InfrastructureError(child.describe())
+
+    def dead_others(self, child):
+        return "".join("; " + c.describe() for c in self.children if c is not child and c.ended())
+
+    # --- what tests use ----------------------------------------------------------------------------------------------
+
+    def expect(self, pattern, limit=HANG):
+        """Waits for a console line that matches; lines before it are passed over. Returns the match."""
+        deadline = time.monotonic() + limit
+        with self.changed:
+            while True:
+                while self.position < len(self.lines):
+                    line = self.lines[self.position]
+                    self.position += 1
+                    if match := re.search(pattern, line):
+                        return match
+                if self.ended:
+                    raise self.failure or Ended(f"the machine ended with code {self.result} before /{pattern}/")
+                if not self.changed.wait(deadline - time.monotonic()):
+                    raise Hang(f"no line /{pattern}/ within {limit:.0f} s; last: {self.last_line()}")
+
+    def follow(self, limit=HANG):
+        """Yields console lines until the machine ends; `limit` is for the time between two lines."""
+        while True:
+            with self.changed:
+                while self.position == len(self.lines) and not self.ended:
+                    if not self.changed.wait(limit):
+                        raise Hang(f"no line within {limit:.0f} s; last: {self.last_line()}")
+                if self.position == len(self.lines):
+                    return
+                line = self.lines[self.position]
+                self.position += 1
+            yield line
+
+    def wait(self, limit=HANG):
+        """Waits for the machine's end; returns the byte written to port F4."""
+        deadline = time.monotonic() + limit
+        with self.changed:
+            while not self.ended:
+                if not self.changed.wait(deadline - time.monotonic()):
+                    raise Hang(f"the machine did not end within {limit:.0f} s; last: {self.last_line()}")
+        if self.failure:
+            raise self.failure
+        return self.result
+
+    def last_line(self):
+        return repr(self.lines[-1]) if self.lines else "nothing at all"
+
+    def read_memory(self, address, size):
+        """The machine's RAM at a physical address, as it is now."""
+        return os.pread(self.ram_fd, size, address)
+
+    def write_memory(self, address, data):
+        os.pwrite(self.ram_fd, data, address)
+
+    def qmp(self, name, **arguments):
+        return self.monitor.command(name, **arguments)
+
+    def set_link(self, up, nic=0):
+        self.qmp("set_link", name=f"nic{nic}", up=up)
+
+    def in_network(self, argv, **kwargs):
+        """Runs a program of the host at the other end of the wire; needs the tap."""
+        if not self.tap:
+            raise InfrastructureError(f"no tap device: {self.without_tap}")
+        kwargs.setdefault("check", True)
+        return subprocess.run(self.namespace.enter([str(a) for a in argv]), **kwargs)
+
+    def start_in_network(self, argv, **kwargs):
+        """The same in the background; the caller waits for it."""
+        return subprocess.Popen(self.namespace.enter([str(a) for a in argv]), **kwargs)
+
+    def hardware_exits(self, cpu=0):
+        """{basic exit reason: VM exits so far}, counted by Bochs (kinds cosim and bochs)."""
+        return self.mailbox.hardware_exits(cpu)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def stop(self):
+        """Ends everything. Safe at any point, also when start() failed half-way."""
+        self.ended = True
+        for child in self.children:
+            if not child.ended():
+                child.process.kill()
+        if self.watcher:
+            self.watcher.stop()
+            self.watcher = None
+        if hasattr(self, "log"):
+            self.read_console()
+            self.add_lines(self.assembler.flush())
+            self.log.close()
+            self.reports.write(self.dir / "report.json")
+            del self.log
+        for child in self.children:
+            child.stop()
+        self.children = []
+        if self.namespace:
+            self.namespace.close()
+            self.namespace = None
+        if self.mailbox:
+            self.final_exits = [self.mailbox.hardware_exits(c) for c in range(self.options.cpus)]
+            self.mailbox.close()
+            self.mailbox = None
+        for name in ("qmp.sock", "wire.qemu", "wire.peer", "console.fifo", "disk.redolog"):
+            (self.dir / name).unlink(missing_ok=True)
+        while self.fds:
+            os.close(self.fds.pop())
+
+
+def qemu_complained(child):
+    """QEMU ends with 1 for its own errors too; those it explains."""
+    try:
+        return any("qemu-system" in line and "warning" not in line
+                   for line in child.log.read_text(errors="replace").splitlines())
+    except OSError:
+        return False

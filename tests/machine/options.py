@@ -1,0 +1,53 @@
+"""What a machine can be: the options of all kinds, in one place."""
+from dataclasses import dataclass, field
+
+KINDS = ("cosim", "qemu", "kvm", "bochs")
+NICS = ("igb", "e1000e", "none")
+MAX_MEMORY = 1536    # MiB; above, q35 would split RAM around 2 GiB, and Bochs ends at 2 GiB
+MAX_CPUS = 8
+
+
+class BadOption(Exception):
+    pass
+
+
+@dataclass
+class Options:
+    kind: str = "cosim"
+    cpus: int = 1
+    memory: int = 1024                       # MiB
+    cpu_model: str = "corei7_skylake_x"      # Bochs's name; cosim and bochs only
+    disk: str = None                         # raw disk image; never written to
+    iso: str = None
+    firmware: str = "uefi"                   # "bios": kinds qemu, kvm and bochs, for a GRUB ISO
+    nic: str = "igb"                         # "e1000e" has no SR-IOV
+    mac: str = "52:54:00:c0:51:01"
+    mtu: int = 1500
+    second_nic: str = "none"
+    iommu: bool = True
+    intremap: bool = True
+    eim: bool = True
+    caching_mode: bool = False
+    device_iotlb: bool = False
+    aw_bits: int = 48
+    resets: int = 0                          # platform resets that do not end the machine
+    capture: bool = True                     # packets of the wire, in packets.pcap
+    ips: int = 50_000_000                    # Bochs: instructions per guest second
+    qemu_extra: list = field(default_factory=list)
+
+    def check(self):
+        if self.kind not in KINDS:
+            raise BadOption(f"machine kind {self.kind!r} is not one of {', '.join(KINDS)}")
+        if not 1 <= self.cpus <= MAX_CPUS:
+            raise BadOption(f"{self.cpus} CPUs: 1 to {MAX_CPUS} are possible")
+        if not 128 <= self.memory <= MAX_MEMORY:
+            raise BadOption(f"{self.memory} MiB of memory: 128 to {MAX_MEMORY} are possible")
+        for nic in (self.nic, self.second_nic):
+            if nic not in NICS:
+                raise BadOption(f"NIC {nic!r} is not one of {', '.join(NICS)}")
+        if self.firmware not in ("uefi", "bios"):
+            raise BadOption(f"firmware {self.firmware!r} is neither uefi nor bios")
+        if self.kind == "cosim" and self.firmware == "bios":
+            raise BadOption("the joined machine boots by UEFI only")
+        if self.disk is None and self.iso is None:
+            raise BadOption("nothing to boot: neither a disk nor an ISO")
