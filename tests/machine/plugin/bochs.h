@@ -3,7 +3,7 @@
  * mangled name as the assembler name.
  *
  * Invariant: nothing of Bochs is used outside this list, except the instrumentation hooks (hooks.c). Methods of
- * BX_MEM_C and BX_MEMORY_STUB_C are static in this build: they take no object. Those of bx_pc_system take it.
+ * BX_MEM_C and BX_MEMORY_STUB_C are static in this build: they take no object. Those of the others take it.
  */
 #ifndef PLUGIN_BOCHS_H
 #define PLUGIN_BOCHS_H
@@ -59,8 +59,10 @@ typedef bool (*bochs_mem_handler)(uint64_t addr, uint32_t size, void *data, void
 extern int (*pluginRegisterDefaultIOReadHandler)(void *self, bochs_port_read fn, const char *name, uint8_t sizes);
 extern int (*pluginRegisterDefaultIOWriteHandler)(void *self, bochs_port_write fn, const char *name, uint8_t sizes);
 
+struct bochs_devices;
+extern struct bochs_devices bx_devices;
 /* A port as the CPU would read it. */
-uint32_t bochs_port(uint16_t port, uint32_t size) BOCHS("_ZN12bx_devices_c3inpEtj");
+uint32_t bochs_port(struct bochs_devices *, uint16_t port, uint32_t size) BOCHS("_ZN12bx_devices_c3inpEtj");
 
 /* Ranges are inclusive; unregistering needs exactly the range that was registered. */
 bool bochs_register_memory(void *self, bochs_mem_handler read, bochs_mem_handler write, void *direct,

@@ -34,7 +34,7 @@ void machine_end(enum machine_end end, uint32_t code, const char *fmt, ...)
 
 static void end_when_sent(void *code)
 {
-	if ((bochs_port(COM1_LSR, 1) & LSR_EMPTY) == LSR_EMPTY)
+	if ((bochs_port(&bx_devices, COM1_LSR, 1) & LSR_EMPTY) == LSR_EMPTY)
 		machine_end(END_EXIT, *(uint8_t *)code, "exit code %u by port F4", *(uint8_t *)code);
 }
 
