@@ -53,7 +53,7 @@ typedef struct { u64 v; } iova_t;
 
 #define __must_check __attribute__((warn_unused_result))
 #define __noreturn __attribute__((noreturn))
-#define __packed __attribute__((packed))
+#define __packed __attribute__((__packed__)) /* spelled as in newlib's sys/cdefs.h, which defines it, too */
 #define __aligned_to(n) __attribute__((aligned(n)))
 #define __printf_like(f, a) __attribute__((format(printf, f, a)))
 
