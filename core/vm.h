@@ -70,6 +70,7 @@ struct vm {
 	u32 nr_vcpus;
 	struct nic_port *ports[CFG_MAX_NICS];
 	u32 nr_ports;
+	bool quarantine;               /* a device may still reach its RAM: vm_destroy must not give the pages back */
 	u32 state;                     /* enum vm_state, atomic */
 	u32 exit_code;
 	char why[96];                  /* why it ended, for the console */
@@ -84,8 +85,9 @@ struct vm_arch_ops {
 	int (*vm_init)(struct vm *vm);
 	/* Create vCPU `index`; the BSP gets the entry state. 0, -ENOMEM. */
 	int (*vcpu_create)(struct vm *vm, u32 index, const struct vm_entry_state *entry);
-	/* Leaf flags of RAM. */
+	/* Leaf flags of RAM; of device registers that are passed through (uncached). */
 	u64 (*ram_flags)(void);
+	u64 (*device_flags)(void);
 	/* Flush cached translations of the VM's memory on all CPUs (after unmapping). */
 	void (*flush)(struct vm *vm);
 	/* An MSI written by a virtual device: addr/data as on a bus (SDM 3A, Message Signalled Interrupts). Any CPU. */
