@@ -100,20 +100,23 @@ static void take_cmdline(const EFI_LOADED_IMAGE *loaded, struct bootinfo *bi)
 	}
 }
 
-static EFI_STATUS new_record(struct bootinfo **bi)
+static struct bootinfo *new_record(void)
 {
 	static const char name[] = "Nestling's EFI loader";
+	struct bootinfo *bi;
 	EFI_STATUS status;
 	u64 at;
 
-	status = efi_alloc(EfiLoaderData, sizeof(**bi), PAGE_SIZE, &at);
-	if (EFI_ERROR(status))
-		return efi_fail("no memory below 4 GiB for the boot record", status);
-	*bi = (void *)at;
-	**bi = (struct bootinfo){ .rsdp = find_rsdp() };
+	status = efi_alloc(EfiLoaderData, sizeof(*bi), PAGE_SIZE, &at);
+	if (EFI_ERROR(status)) {
+		efi_fail("no memory below 4 GiB for the boot record", status);
+		return NULL;
+	}
+	bi = (void *)at;
+	*bi = (struct bootinfo){ .rsdp = find_rsdp() };
 	for (u32 i = 0; i < sizeof(name); i++)
-		(*bi)->loader[i] = name[i];
-	return EFI_SUCCESS;
+		bi->loader[i] = name[i];
+	return bi;
 }
 
 EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
@@ -128,9 +131,9 @@ EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system)
 	status = system->BootServices->HandleProtocol(self, &loaded_guid, (void **)&loaded);
 	if (EFI_ERROR(status))
 		return efi_fail("the firmware does not say where this program was loaded from", status);
-	status = new_record(&bi);
-	if (EFI_ERROR(status))
-		return status;
+	bi = new_record();
+	if (!bi)
+		return EFI_OUT_OF_RESOURCES;
 	take_cmdline(loaded, bi);
 	status = efi_read_bundle(loaded, bi);
 	if (EFI_ERROR(status))

@@ -1,0 +1,190 @@
+# Nestling: one Makefile for everything. `make help` lists what it can do.
+#
+# A new source file: add it to its folder's list. A new unit test: one stanza in the table below.
+# Another compiler: make CC=clang (its products go to build/clang).
+
+ifneq ($(filter default undefined,$(origin CC)),)
+CC := gcc
+endif
+B ?= $(if $(filter clang%,$(notdir $(CC))),build/clang,build)
+
+# ---- sources, listed per folder ----
+
+BOOT_SRCS := boot/entry.S boot/boot_main.c boot/multiboot2.c boot/memmap.c boot/serial.c
+EFI_SRCS := boot/efi_main.c boot/efi_bundle.c boot/efi_image.c boot/efi_handoff.c boot/efi_payload.S \
+	boot/memmap.c boot/serial.c
+CORE_SRCS := core/symbols.c
+VMX_SRCS :=
+IOMMU_SRCS :=
+NIC_SRCS :=
+GUEST_SRCS :=
+
+# ---- unit tests: tests/unit/test_NAME.c with the product's sources that it links ----
+
+UNIT_TESTS += memmap
+UNIT_memmap_SRCS = boot/memmap.c
+
+UNIT_TESTS += multiboot2
+UNIT_multiboot2_SRCS = boot/multiboot2.c boot/memmap.c
+
+# ---- flags ----
+
+WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
+# Tables of firmware and hardware are read through casts, hence no strict aliasing. No SSE: guests own the registers.
+CFLAGS = -std=gnu11 -O2 -g $(WARN) -ffreestanding -mcmodel=kernel -mno-red-zone -mgeneral-regs-only -fno-pic \
+	-fno-stack-protector -fcf-protection=none -fno-omit-frame-pointer -fno-strict-aliasing \
+	-fno-asynchronous-unwind-tables -ffunction-sections -fdata-sections -ffile-prefix-map=$(CURDIR)=.
+NEWLIB = build/newlib
+# newlib first, then the compiler's own headers; nothing of the host's C library.
+INCLUDE = -I. -nostdinc -isystem $(NEWLIB)/include -isystem $$($(CC) -print-file-name=include) -U__linux__
+ASFLAGS = -g -I. -ffile-prefix-map=$(CURDIR)=.
+LDFLAGS = -nostdlib -static -Wl,--gc-sections -Wl,-z,max-page-size=4096 -Wl,-z,noexecstack -Wl,--build-id=none
+
+EFI_CFLAGS = -std=gnu11 -O2 -g $(WARN) -ffreestanding -fpic -fshort-wchar -mno-red-zone -mgeneral-regs-only \
+	-fno-stack-protector -fcf-protection=none -fno-strict-aliasing -fno-asynchronous-unwind-tables \
+	-ffile-prefix-map=$(CURDIR)=. -DGNU_EFI_USE_MS_ABI
+EFI_INCLUDE = -I. -nostdinc -isystem $$($(CC) -print-file-name=include) -isystem /usr/include/efi \
+	-isystem /usr/include/efi/x86_64 -isystem /usr/include -isystem /usr/include/x86_64-linux-gnu
+EFI_SECTIONS = .text .sdata .data .rodata .dynamic .dynsym .rel .rela '.rel.*' '.rela.*' .reloc
+
+UNIT_CFLAGS = -std=gnu11 -O1 -g $(WARN) -fno-strict-aliasing -fsanitize=address,undefined -fno-sanitize-recover=all -I.
+
+# ---- what to do ----
+
+.PHONY: all help setup run test test-long check bench image clean distclean both unit sizes
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS := $(MAKEFLAGS) -rR $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+all: $(B)/nestling.elf $(B)/nestling.efi $(if $(GUEST_SRCS),$(B)/guest.elf) ## build everything (default)
+
+-include tests/machine/rules.mk
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo '  Options of make run: DEPTH=1|2  CPUS=n  MACHINE=cosim|qemu|kvm  BUNDLE=directory or cpio'
+	@echo '                       GUEST=kernel.elf GUEST_CMDLINE="..." GUEST_MODULES="a b"'
+	@echo '  make CC=clang builds with clang into build/clang.'
+
+setup: ## install and build what the machine lacks (every other target does it, too)
+	@tests/setup.sh
+
+# Options of the main run reach tests/main_run.py as environment variables.
+export DEPTH CPUS MACHINE GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE
+
+run: all ## boot Nestling in Nestling with a guest on a virtual function, and print the table
+	@python3 tests/main_run.py
+
+UNIT_PROGRAMS = $(UNIT_TESTS:%=$(B)/unit/test_%)
+
+test: both $(UNIT_PROGRAMS) ## all tests: style, unit tests, scenarios on the test machine
+	@python3 tests/total.py 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' 'python3 tests/run.py'
+
+test-long: both $(UNIT_PROGRAMS) ## the same with the scenarios that take long
+	@python3 tests/total.py 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' \
+		'python3 tests/run.py --long'
+
+check: both $(UNIT_PROGRAMS) sizes ## quick: gcc and clang builds, unit tests, style, sizes
+	@python3 tests/total.py 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)'
+
+unit: $(UNIT_PROGRAMS) ## unit tests only
+	@python3 tests/unit/run.py $(UNIT_PROGRAMS)
+
+both: all
+	@$(MAKE) --no-print-directory CC=clang B=build/clang all
+
+bench: all ## exact counts (exits, instructions, sizes); compare with tests/bench.txt
+	@python3 tests/bench.py
+
+image: all ## build/image/nestling.img (UEFI disk) and nestling.iso (GRUB, BIOS and UEFI); BUNDLE= chooses the bundle
+	@tests/mkimage.sh $(B) build/image
+
+sizes: $(B)/nestling.elf
+	@for d in boot core vmx iommu nic; do cat /dev/null $$d/*.[chS] 2> /dev/null | wc -l | xargs echo "lines $$d:"; done
+	@cat boot/*.[chS] core/*.[chS] vmx/*.[chS] iommu/*.[chS] nic/*.[chS] 2> /dev/null | wc -l | xargs echo "lines trusted:"
+	@stat -c 'bytes %n: %s' $(B)/nestling.elf
+
+clean: ## remove what was built; the trixie root and newlib stay
+	rm -rf build/obj build/unit build/clang build/image build/run build/machine build/nestling.* build/guest.*
+
+distclean: ## remove build/ altogether
+	rm -rf --one-file-system build
+
+# ---- the hypervisor ----
+
+KERNEL_SRCS = $(BOOT_SRCS) $(CORE_SRCS) $(VMX_SRCS) $(IOMMU_SRCS) $(NIC_SRCS)
+objects = $(patsubst %,$(B)/obj/$(2)%.o,$(basename $(1)))
+KERNEL_OBJS = $(call objects,$(KERNEL_SRCS))
+LINK = $(CC) $(LDFLAGS) -Wl,-T,linker.ld -o $@ $(filter %.o,$^) $(NEWLIB)/libc.a
+
+$(B)/obj/%.o: %.c | setup
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) $(CFLAGS) $(INCLUDE) -MMD -MP -c -o $@ $<
+
+$(B)/obj/%.o: %.S | setup
+	@mkdir -p $(@D)
+	@echo "  AS      $<"
+	@$(CC) $(ASFLAGS) -MMD -MP -c -o $@ $<
+
+# The symbol table of backtraces is made from a first link and lies behind all code, so the second moves no function.
+$(B)/obj/symbols0.S: core/symbols.awk | setup
+	@mkdir -p $(@D)
+	@awk -f $< < /dev/null > $@
+$(B)/obj/symbols1.S: $(B)/obj/nestling.pass1 core/symbols.awk
+	@nm -n $< | awk -f core/symbols.awk > $@
+$(B)/obj/symbols0.o $(B)/obj/symbols1.o: %.o: %.S
+	@$(CC) -c -o $@ $<
+$(B)/obj/nestling.pass1: $(KERNEL_OBJS) $(B)/obj/symbols0.o linker.ld
+	@$(LINK)
+$(B)/nestling.debug: $(KERNEL_OBJS) $(B)/obj/symbols1.o linker.ld
+	@echo "  LD      $@"
+	@$(LINK)
+	@nm -n $@ | awk -f core/symbols.awk | cmp - $(B)/obj/symbols1.S
+$(B)/nestling.elf: $(B)/nestling.debug
+	@objcopy --strip-all $< $@
+
+# ---- the EFI loader ----
+
+EFI_OBJS = $(call objects,$(EFI_SRCS),efi/)
+
+$(B)/obj/efi/%.o: %.c | setup
+	@mkdir -p $(@D)
+	@echo "  CC      $< (EFI)"
+	@$(CC) $(EFI_CFLAGS) $(EFI_INCLUDE) -MMD -MP -c -o $@ $<
+
+$(B)/obj/efi/boot/efi_payload.o: boot/efi_payload.S $(B)/nestling.elf
+	@mkdir -p $(@D)
+	@$(CC) -DPAYLOAD='"$(B)/nestling.elf"' -c -o $@ $<
+
+$(B)/nestling.efi: $(EFI_OBJS)
+	@echo "  LD      $@"
+	@lib=$$(dirname $$(find /usr/lib -maxdepth 3 -name crt0-efi-x86_64.o | head -n 1)); \
+	ld -nostdlib -znocombreloc -shared -Bsymbolic -z noexecstack -T $$(find $$lib -name elf_x86_64_efi.lds | head -n 1) \
+		$$lib/crt0-efi-x86_64.o $^ -L $$lib -L /usr/lib -lefi -lgnuefi -o $(B)/obj/nestling.so
+	@objcopy $(addprefix -j ,$(EFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $(B)/obj/nestling.so $@
+
+# ---- the guest ----
+
+GUEST_OBJS = $(call objects,$(GUEST_SRCS))
+
+$(B)/guest.debug: $(GUEST_OBJS) guest/guest.ld
+	@echo "  LD      $@"
+	@$(CC) $(LDFLAGS) -Wl,-T,guest/guest.ld -o $@ $(GUEST_OBJS) $(NEWLIB)/libc.a
+$(B)/guest.elf: $(B)/guest.debug
+	@objcopy --strip-all $< $@
+
+# ---- unit tests ----
+
+HEADERS := $(wildcard */*.h */*/*.h)
+
+define unit_rule
+$(B)/unit/test_$(1): tests/unit/test_$(1).c tests/unit/panic.c $(UNIT_$(1)_SRCS) $(HEADERS) | setup
+	@mkdir -p $$(@D)
+	@echo "  CC      $$<"
+	@$(CC) $(UNIT_CFLAGS) -o $$@ $$(filter %.c,$$^) -lcmocka
+endef
+$(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t))))
+
+-include $(patsubst %.o,%.d,$(KERNEL_OBJS) $(EFI_OBJS) $(GUEST_OBJS))
