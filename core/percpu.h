@@ -16,11 +16,6 @@
 #define SEL_DATA 0x10
 #define SEL_TSS 0x18 /* two slots */
 
-/* Selectors of our GDT, the same on every CPU. */
-#define SEL_CODE 0x08
-#define SEL_DATA 0x10
-#define SEL_TSS 0x18
-
 struct vcpu;
 struct timer;
 
