@@ -111,12 +111,12 @@ boot_entry64:
 	leaq gdt(%rip), %rax
 	movq %rax, gdt_pointer + 2(%rip)
 	lgdt gdt_pointer(%rip)
-	pushq $SEL_CODE32
+	pushq $BOOT_SEL_CODE32
 	leaq 1f(%rip), %rax
 	pushq %rax
 	lretq
 	.code32
-1:	movl $SEL_DATA, %eax
+1:	movl $BOOT_SEL_DATA, %eax
 	movl %eax, %ds
 	movl %eax, %es
 	movl %eax, %ss
@@ -181,7 +181,7 @@ common:
 	movl %eax, OFF(gdt_pointer) + 2(%esi)
 	movl $0, OFF(gdt_pointer) + 6(%esi)
 	lgdt OFF(gdt_pointer)(%esi)
-	pushl $SEL_CODE64
+	pushl $BOOT_SEL_CODE64
 	leal OFF(to_high)(%esi), %eax
 	pushl %eax
 	lret
@@ -223,7 +223,7 @@ to_high:
 boot_high:
 	movq $gdt, gdt_pointer + 2(%rip)
 	lgdt gdt_pointer(%rip)
-	movl $SEL_DATA, %eax
+	movl $BOOT_SEL_DATA, %eax
 	movl %eax, %ss
 	movl %eax, %ds
 	movl %eax, %es
@@ -247,9 +247,9 @@ msg_no_long_mode:
 	.globl boot_gdt
 boot_gdt:
 gdt:	.quad 0
-	.quad 0x00af9b000000ffff /* SEL_CODE64 */
-	.quad 0x00cf93000000ffff /* SEL_DATA */
-	.quad 0x00cf9b000000ffff /* SEL_CODE32 */
+	.quad 0x00af9b000000ffff /* BOOT_SEL_CODE64 */
+	.quad 0x00cf93000000ffff /* BOOT_SEL_DATA */
+	.quad 0x00cf9b000000ffff /* BOOT_SEL_CODE32 */
 gdt_end:
 
 	.data

@@ -11,9 +11,9 @@
 #define BOOT_FROM_EFI 2
 
 /* Selectors of boot_gdt. */
-#define SEL_CODE64 0x08
-#define SEL_DATA 0x10
-#define SEL_CODE32 0x18
+#define BOOT_SEL_CODE64 0x08
+#define BOOT_SEL_DATA 0x10
+#define BOOT_SEL_CODE32 0x18
 
 #ifndef __ASSEMBLER__
 
