@@ -50,16 +50,30 @@ struct iommu_range { iova_t iova; hpa_t hpa; u64 len; u32 perm; };
  * the unit's width, touches FEE00000-FEEFFFFF, hpa not RAM), -EEXIST (part is mapped already), -ENOMEM, -EIO.
  */
 int iommu_map(struct iommu_domain *d, const struct iommu_range *r, u32 n) __must_check;
-/* Unmap a list (iova and len used); the hardware no longer uses the pages when this returns 0. -EINVAL, -EIO (see below). */
+/*
+ * Unmap a list (iova and len used; holes are allowed); the hardware no longer uses the pages when this returns 0. -EINVAL,
+ * -EIO (see below), -ENOMEM (part of a large mapping goes and there is no memory to split it: unmapped up to that range).
+ */
 int iommu_unmap(struct iommu_domain *d, const struct iommu_range *r, u32 n) __must_check;
 
 /*
- * Let a device (requester ID; a VF's own) use the domain. 0, -ENODEV (no unit covers it), -EBUSY (attached elsewhere).
+ * Let a device (requester ID; a VF's own) use the domain. 0, -ENODEV (no unit covers it), -EBUSY (attached already), -ENOMEM,
+ * -EIO. Detaching what is not attached to d: -ENODEV.
  * Detach: context entry cleared, caches flushed and drained before it returns 0. A flush that does not finish returns -EIO:
  * the caller must disable the device and never reuse its pages.
  */
 int iommu_attach(struct iommu_domain *d, rid_t rid) __must_check;
 int iommu_detach(struct iommu_domain *d, rid_t rid) __must_check;
+/*
+ * After -EIO from unmap or detach: bus mastering of the device off, nothing pending, context entry cleared. True: it can reach
+ * memory no more and counts as detached, so the domain may be destroyed. False: isolation cannot be had (the caller panics).
+ */
+bool iommu_isolate(rid_t rid) __must_check;
+/*
+ * Say which physical function a virtual function belongs to, before the first attach or interrupt of the VF: it is then covered
+ * by the PF's unit, whatever bus it is on. 0, -ENOSPC.
+ */
+int iommu_vf_declare(rid_t vf, rid_t pf) __must_check;
 
 /*
  * Interrupts. An IRTE for one device: fixed, edge, physical destination; the source ID is verified (VT-d, Interrupt
@@ -76,10 +90,14 @@ void iommu_irq_message(int handle, u64 *addr, u32 *data);
 
 /* Handle pending fault records: log by device, reason, address; rate-limited; counted for the domain's VM. Called from irq_poll. */
 void iommu_faults_poll(void);
+/* How a fault message names a VM. The function takes no locks. Without it VMs are not named. */
+void iommu_set_vm_namer(const char *(*namer)(void *vm));
 struct iommu_stats { u64 maps, unmaps, invalidations, waits, faults, irte_writes; };
 void iommu_stats(struct iommu_stats *out);
-/* Faults charged to one VM so far. */
+/* Faults charged to one VM so far, what is pending included; kept when its domains go, until it is forgotten. */
 u64 iommu_faults_of(const void *vm);
+/* The VM is gone: its address may come back as another's. */
+void iommu_forget_vm(const void *vm);
 /* Live objects, for balance checks: domains, attached devices, IRTEs in use. */
 struct iommu_balance { u32 domains, devices, irtes; };
 void iommu_balance(struct iommu_balance *out);
