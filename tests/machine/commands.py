@@ -6,6 +6,7 @@ memory, mailbox and doorbell are file descriptors, so no file outlives the machi
 import os
 from pathlib import Path
 
+import network
 import paths
 
 NIC_DEVICES = {"igb": "igb", "e1000e": "e1000e"}
@@ -21,7 +22,7 @@ def nic_arguments(o, number, model, tap):
         argv += ["-netdev", f"hubport,id={wire},hubid={number}"]
         mac = "52:54:00:c0:52:%02x" % number
     elif tap:
-        argv += ["-netdev", f"tap,id={wire},ifname={tap},script=no,downscript=no,vnet_hdr=off"]
+        argv += ["-netdev", f"tap,id={wire},ifname={network.TAP},script=no,downscript=no,vnet_hdr=off"]
         mac = o.mac
     else:
         argv += ["-netdev", f"dgram,id={wire},local.type=unix,local.path=wire.qemu,"
