@@ -7,6 +7,8 @@
 #ifndef CORE_CONSOLE_H
 #define CORE_CONSOLE_H
 
+#include <stdarg.h>
+
 #include "core/types.h"
 
 /* 16550 at COM1 (if it answers). As early as possible; depth is asked from CPUID. */
@@ -40,5 +42,6 @@ void console_break_lock(void);
 
 /* snprintf of the C library, integers only (newlib's sniprintf); size in bytes; result as C99. */
 int format(char *buf, size_t size, const char *fmt, ...) __printf_like(3, 4);
+int format_va(char *buf, size_t size, const char *fmt, va_list ap);
 
 #endif

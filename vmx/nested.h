@@ -50,6 +50,11 @@ bool nested_exit(struct vcpu *v, u32 reason);
  * such exits; otherwise inject into L2), and process the descriptor of L2 if a notification came in. May switch to vmcs01.
  */
 void nested_before_entry(struct vcpu *v);
+/*
+ * VMLAUNCH/VMRESUME of vmcs02 failed in the hardware with this VM-instruction error (0: VMfailInvalid): an entry check that
+ * we left to the CPU. L1's instruction fails the same way; vmcs01 is loaded afterwards.
+ */
+void nested_entry_failed(struct vcpu *v, u32 insn_error);
 /* Inject v->event etc. is common. Reflect an exit to L1: basic reason with its details taken from vmcs02. */
 void nested_reflect(struct vcpu *v, u32 reason);
 

@@ -39,7 +39,7 @@ enum vcpu_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_OFF };
 #define VCPU_REQ_INIT BIT(1)
 #define VCPU_REQ_SIPI BIT(2)
 #define VCPU_REQ_NMI BIT(3)
-#define VCPU_REQ_KILL BIT(4)
+#define VCPU_REQ_START BIT(4)  /* first run: fill vmcs01 */
 
 /* An event that must be injected at the next entry (also one that an exit interrupted: IDT-vectoring information). */
 struct vcpu_event { u32 info, error, insn_len; };
@@ -51,10 +51,14 @@ struct vcpu {
 	struct vmcs *loaded;         /* &vmcs01 or &nested->vmcs02 */
 	u32 state;                   /* enum vcpu_state, atomic */
 	u32 requests;                /* VCPU_REQ_*, atomic */
+	u32 in_guest;                /* set around an entry; read by CPUs that wait for it to leave */
 	u8 sipi_vector;
 	u16 vpid;
+	bool boot;                   /* the VM's boot processor: starts in `entry` instead of waiting for SIPI */
+	struct vm_entry_state entry;
 	struct vcpu_event event;     /* for the level that runs now */
 	bool nmi_pending;
+	bool halted_if;              /* RFLAGS.IF at the HLT that halted it */
 	bool real_mode_fallback;     /* no unrestricted guest: paging is emulated by an identity table (vmx/no_ug.c) */
 
 	struct vlapic *vlapic;
@@ -71,9 +75,11 @@ struct vcpu {
 	hpa_t msr_bitmap, io_bitmap; /* ours, for vmcs01 */
 	void *msr_bitmap_page, *io_bitmap_pages;
 	struct vcpu *next_on_cpu;    /* scheduler's ring of its CPU */
-	u64 entry_tsc;               /* of the last exit: for exit_tsc counts */
+	u64 identity_cr3;            /* guest's CR3 while real_mode_fallback */
+	void *identity_table;        /* of the boot vCPU: the page, NULL where not needed */
 };
 
+#define VCPU_ORDER 1 /* pages of a struct vcpu: 2^order */
 #define vcpu_of(core_ptr) container_of(core_ptr, struct vcpu, core)
 
 /* What a handler of an exit wants to happen next (STYLE: RIP advance is the return value). */
@@ -84,7 +90,7 @@ enum exit_action {
 	EXIT_KILL,     /* the VM cannot go on; the handler has called vm_end */
 };
 
-/* ---- running (vmx/vcpu.c, vmx/sched.c) ---- */
+/* ---- running (vmx/vcpu.c, vcpu_state.c; the scheduler is vmx/sched.h) ---- */
 int vcpu_create(struct vm *vm, u32 index, const struct vm_entry_state *entry);
 void vcpu_free(struct vcpu *v);
 /*
@@ -97,17 +103,18 @@ void vcpu_load(struct vcpu *v);
 void vcpu_put(struct vcpu *v);
 /* Load a VMCS of v and remember it. */
 void vcpu_load_vmcs(struct vcpu *v, struct vmcs *vmcs);
+/* Handle v->requests. On v's own CPU with vmcs01 or vmcs02 loaded; also for a vCPU that waits (sched.c). */
+void vcpu_take_requests(struct vcpu *v);
+/* A fresh VPID (1..65534; reused only after all were given out). */
+u16 vcpu_alloc_vpid(void);
+/* 32-bit flat protected mode at a multiboot entry point. Precondition: vcpu_reset has been called, vmcs01 loaded. */
+void vcpu_enter_protected_mode(struct vcpu *v, const struct vm_entry_state *e);
 /* Power-on or INIT state of the architecture (SDM 3A, Processor State After Reset). Precondition: vmcs01 loaded. */
 void vcpu_reset(struct vcpu *v);
 /* Set request bits, wake and kick. Any CPU. */
 void vcpu_request(struct vcpu *v, u32 bits);
 /* Make a halted vCPU runnable and see to it that its CPU notices. Any CPU. */
 void vcpu_wake(struct vcpu *v);
-/* The scheduler's loop of this CPU: runs the vCPUs pinned to it, halts when none can; returns when all VMs have ended. */
-void sched_run(void);
-void sched_add(struct vcpu *v);
-void sched_remove_vm(struct vm *vm);
-
 /* ---- exits (vmx/exit.c and its family) ---- */
 /* Handle the exit that has just happened; v->event and RIP are set for the next entry. False: the VM has ended. */
 bool exit_dispatch(struct vcpu *v);
@@ -147,6 +154,8 @@ bool vcpu_read_msr(struct vcpu *v, u32 msr, u64 *value);
 bool vcpu_write_msr(struct vcpu *v, u32 msr, u64 value);
 /* Fill a fresh MSR bitmap page with our policy (all exit but the listed ones; x2APIC registers per APIC virtualisation). */
 void msr_bitmap_init(struct vcpu *v);
+/* Open or close the x2APIC registers (800h-8FFh) as the APIC mode and the CPU allow. */
+void msr_bitmap_x2apic(struct vcpu *v, bool on);
 
 /* ---- guest memory by linear address (vmx/guest_walk.c) ---- */
 /*

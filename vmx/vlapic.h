@@ -10,13 +10,19 @@
 
 #include "vmx/vcpu.h"
 
+#define VLAPIC_CLOCK_KHZ 25000u /* clock of the APIC timer before its divider: CPUID 15h's crystal */
+
 struct vlapic {
 	u8 *regs;            /* the virtual-APIC page: register r of the SDM at offset r (x2APIC MSR 800h + r/16) */
 	hpa_t regs_hpa;
 	u64 base_msr;        /* IA32_APIC_BASE */
 	u64 tsc_deadline;
 	struct timer timer;
-	bool one_shot_running;
+	u64 timer_start;     /* TSC when the count in TMICT began */
+	u64 level[4];        /* vectors whose next delivery is level-triggered; atomic */
+	u64 eoi_exit[4];     /* EOI-exit bitmap: these vectors' EOI must reach the I/O APIC */
+	bool maybe_irr;      /* false: IRR is certainly empty */
+	bool stale;          /* vmcs01's interrupt status and EOI-exit bitmap no longer match regs */
 };
 
 int vlapic_create(struct vcpu *v);
@@ -24,15 +30,24 @@ void vlapic_free(struct vcpu *v);
 void vlapic_reset(struct vcpu *v);
 /* Raise a fixed interrupt. Any CPU: PIR bit, then notification or wake-up. */
 void vlapic_post(struct vcpu *v, u8 vector);
-/*
- * PIR -> IRR on the vCPU's own CPU; before each entry. With virtual-interrupt delivery in vmcs01 it also updates RVI, if vmcs01
- * is the loaded VMCS.
- */
+/* The same for a level-triggered source: its EOI goes to the I/O APIC. */
+void vlapic_post_level(struct vcpu *v, u8 vector);
+/* PIR -> IRR, on the vCPU's own CPU; touches no VMCS (vlapic_prepare_entry brings vmcs01 up to date). */
 void vlapic_sync(struct vcpu *v);
 /* Highest IRR vector that PPR lets through, or -1. After vlapic_sync. */
 int vlapic_pending(struct vcpu *v);
 /* Move it from IRR to ISR as if the processor had acknowledged it; returns the vector. Precondition: vlapic_pending >= 0. */
 u8 vlapic_ack(struct vcpu *v);
+/* Is there a reason to wake a halted vCPU? On its own CPU. */
+bool vlapic_has_work(struct vcpu *v);
+/* A level-triggered vector was acknowledged by EOI: filled in core/main.c with the virtual I/O APIC. */
+extern void (*vlapic_level_eoi)(struct vm *vm, u8 vector);
+/* EOI of the highest vector in service, in software. */
+void vlapic_eoi(struct vcpu *v);
+/* ICR written (vmx/vlapic_ipi.c). */
+void vlapic_send_ipi(struct vcpu *v, u64 icr);
+/* MSI of a virtual device: address and data as on the bus (SDM 3A, Message Signalled Interrupts). Any CPU. */
+void vlapic_msi(struct vm *vm, u64 addr, u32 data);
 /* Registers as the guest sees them, by offset; false = reserved (x2APIC: #GP). */
 bool vlapic_read(struct vcpu *v, u32 reg, u64 *value);
 bool vlapic_write(struct vcpu *v, u32 reg, u64 value);
@@ -50,6 +65,14 @@ void vlapic_prepare_entry(struct vcpu *v);
 enum exit_action exit_apic_write(struct vcpu *v);
 enum exit_action exit_eoi(struct vcpu *v);
 enum exit_action exit_tpr(struct vcpu *v);
+
+/* APIC timer in its one-shot and periodic modes: (re)start from TMICT; count left. Own CPU. */
+void vlapic_timer_start(struct vcpu *v);
+u32 vlapic_timer_current(struct vcpu *v);
+/* base_msr changed: ids, MSR bitmap and controls follow. Precondition: vmcs01 loaded. */
+void vlapic_mode_changed(struct vcpu *v);
+/* The registers at FEE00000h for xAPIC mode; core/main.c adds the range to each VM. */
+extern const struct vdev_ops vlapic_mmio_ops;
 
 /* Bits of a 256-bit register (IRR, ISR, TMR at 200h, 100h, 180h: 8 words, 16 bytes apart). */
 #define APIC_ID 0x20

@@ -6,6 +6,7 @@
 #ifndef VMX_VMX_H
 #define VMX_VMX_H
 
+#include "core/errno.h"
 #include "core/types.h"
 
 /* ---- pin-based controls (SDM 3C, Pin-Based VM-Execution Controls) ---- */

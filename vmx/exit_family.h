@@ -1,0 +1,26 @@
+/*
+ * Handlers of the exit table that live in files of their own.
+ */
+#ifndef VMX_EXIT_FAMILY_H
+#define VMX_EXIT_FAMILY_H
+
+#include "vmx/vcpu.h"
+
+#define EXIT_HANDLERS 70
+
+enum exit_action exit_cpuid(struct vcpu *v);         /* cpuid.c */
+enum exit_action exit_cr_access(struct vcpu *v);     /* cr.c */
+enum exit_action exit_rdmsr(struct vcpu *v);         /* msr.c */
+enum exit_action exit_wrmsr(struct vcpu *v);
+enum exit_action exit_io(struct vcpu *v);            /* exit_io.c */
+enum exit_action exit_ept_violation(struct vcpu *v); /* exit_mmio.c */
+enum exit_action exit_ept_misconfig(struct vcpu *v);
+enum exit_action exit_task_switch(struct vcpu *v);   /* exit_mmio.c: not emulated, ends the VM */
+
+/*
+ * The event that the last exit interrupted (IDT-vectoring information) becomes v->event, to be injected again (SDM 3C,
+ * Information for VM Exits During Event Delivery). Precondition: the VMCS that exited is loaded.
+ */
+void vcpu_requeue_event(struct vcpu *v);
+
+#endif

@@ -1,0 +1,174 @@
+/*
+ * The scheduler (see vmx/sched.h).
+ */
+#include "vmx/sched.h"
+
+#include "core/apic.h"
+#include "core/irq.h"
+#include "core/percpu.h"
+#include "core/spinlock.h"
+#include "core/time.h"
+#include "vmx/vlapic.h"
+
+#define SLICE_US 2000
+
+struct ring {
+	spinlock_t lock;       /* protects first and the next_on_cpu links */
+	struct vcpu *first;
+	struct timer slice;
+	bool slice_over;
+};
+
+static struct ring rings[MAX_CPUS];
+static u32 stopping;
+static bool (*reaper)(void);
+
+void sched_set_reaper(bool (*reap)(void)) { reaper = reap; }
+
+static struct ring *my_ring(void) { return &rings[this_cpu()->index]; }
+bool sched_slice_over(void) { return READ_ONCE(my_ring()->slice_over); }
+static void slice_end(void *ring) { ((struct ring *)ring)->slice_over = true; }
+
+void sched_add(struct vcpu *v)
+{
+	struct ring *r = &rings[v->core.cpu];
+	spin_lock(&r->lock);
+	struct vcpu **link = &r->first;
+	while (*link)
+		link = &(*link)->next_on_cpu;
+	*link = v;
+	spin_unlock(&r->lock);
+	if (v->core.cpu != this_cpu()->index)
+		apic_send(cpus[v->core.cpu].apic_id, IRQ_VEC_KICK);
+}
+
+static void remove_from_ring(struct ring *r, const struct vm *vm)
+{
+	spin_lock(&r->lock);
+	for (struct vcpu **link = &r->first; *link;) {
+		if ((*link)->core.vm == vm)
+			*link = (*link)->next_on_cpu;
+		else
+			link = &(*link)->next_on_cpu;
+	}
+	spin_unlock(&r->lock);
+}
+
+static bool on_some_cpu(const struct vm *vm)
+{
+	for (u32 i = 0; i < vm->nr_vcpus; i++)
+		if (vm->vcpus[i] && READ_ONCE(vm->vcpus[i]->on_cpu))
+			return true;
+	return false;
+}
+
+/* The state of a vCPU stays in the CPU until another one needs it, or its VM has ended. */
+static void drop_if_ended(void)
+{
+	struct vcpu *v = this_cpu()->current;
+	if (v && vm_ended(v->core.vm))
+		vcpu_put(v);
+}
+
+/* The waiting CPU keeps answering interrupts, so two CPUs cannot wait for each other. */
+void sched_remove_vm(struct vm *vm)
+{
+	for (u32 i = 0; i < nr_cpus; i++)
+		remove_from_ring(&rings[i], vm);
+	while (on_some_cpu(vm)) {
+		irq_poll();
+		drop_if_ended();
+		cpu_relax();
+	}
+}
+
+/* A waiting vCPU answers requests (INIT, SIPI, NMI) without running. */
+static bool runnable(struct vcpu *v)
+{
+	if (vm_ended(v->core.vm))
+		return false;
+	if (v->state == VCPU_HALTED && vlapic_has_work(v))
+		v->state = VCPU_RUNNABLE;
+	return v->state == VCPU_RUNNABLE || READ_ONCE(v->requests);
+}
+
+/* Next runnable vCPU after `last`, round robin; *others: is another one runnable besides? */
+static struct vcpu *pick(struct ring *r, struct vcpu *last, bool *others)
+{
+	struct vcpu *before = NULL, *after = NULL;
+	u32 n = 0;
+	bool passed = false;
+	spin_lock(&r->lock);
+	for (struct vcpu *v = r->first; v; v = v->next_on_cpu) {
+		if (runnable(v)) {
+			n++;
+			if (passed && !after)
+				after = v;
+			if (!passed && !before)
+				before = v;
+		}
+		if (v == last)
+			passed = true;
+	}
+	struct vcpu *chosen = after ? after : before;
+	if (chosen)
+		chosen->on_cpu = true; /* under the lock: sched_remove_vm waits for it from now on */
+	spin_unlock(&r->lock);
+	*others = n > 1;
+	return chosen;
+}
+
+static void run_one(struct ring *r, struct vcpu *v, bool others)
+{
+	struct vcpu *old = this_cpu()->current;
+	if (old != v) {
+		if (old)
+			vcpu_put(old);
+		vcpu_load(v);
+	}
+	if (READ_ONCE(v->requests))
+		vcpu_take_requests(v);
+	r->slice_over = false;
+	if (others)
+		timer_arm(&r->slice, rdtsc() + us_to_tsc(SLICE_US));
+	vcpu_run(v);
+	timer_cancel(&r->slice);
+}
+
+static void idle(void)
+{
+	u64 t = wait_begin();
+	irq_enable_halt_disable();
+	wait_end(t);
+}
+
+void sched_stop(void)
+{
+	__atomic_store_n(&stopping, 1, __ATOMIC_SEQ_CST);
+	for (u32 i = 0; i < nr_cpus; i++)
+		if (i != this_cpu()->index)
+			apic_send(cpus[i].apic_id, IRQ_VEC_KICK);
+}
+
+void sched_run(void)
+{
+	struct ring *r = my_ring();
+	struct vcpu *last = NULL;
+	bool others;
+	r->slice.fn = slice_end;
+	r->slice.arg = r;
+	while (!READ_ONCE(stopping)) {
+		irq_poll();
+		drop_if_ended();
+		if (this_cpu()->index == 0 && reaper && reaper()) {
+			sched_stop();
+			return;
+		}
+		struct vcpu *v = pick(r, last, &others);
+		last = v;
+		if (v)
+			run_one(r, v, others);
+		else
+			idle();
+	}
+}

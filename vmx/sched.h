@@ -1,0 +1,25 @@
+/*
+ * The scheduler: each CPU runs the vCPUs pinned to it, round robin; nothing ever moves.
+ *
+ * Invariant: a CPU's ring of vCPUs is changed under the ring's lock only; the timer slice runs only while more than one of
+ * them is runnable, so a vCPU that is alone on its CPU is never interrupted by us.
+ */
+#ifndef VMX_SCHED_H
+#define VMX_SCHED_H
+
+#include "vmx/vcpu.h"
+
+/* The loop of this CPU: runs its vCPUs, halts when none can. Returns when no VM is left. */
+void sched_run(void);
+/* Pin a new vCPU to its CPU. */
+void sched_add(struct vcpu *v);
+/* Wait until no vCPU of an ended VM is on any CPU, and take them all out. Any CPU, not from one of its own vCPUs. */
+void sched_remove_vm(struct vm *vm);
+/* Should the current vCPU give way? */
+bool sched_slice_over(void);
+/* Called by the boot CPU when all VMs are gone: lets the other CPUs' sched_run return. */
+void sched_stop(void);
+/* VMs that ended and wait for their end of life are handed to this function by the CPU loop (boot CPU). */
+void sched_set_reaper(bool (*reap)(void));
+
+#endif

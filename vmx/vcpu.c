@@ -1,0 +1,252 @@
+/*
+ * The vCPU's life: creation, reset, and the loop that runs it.
+ *
+ * Invariant: see vmx/vcpu.h; in vcpu_run, in_guest is set before the requests are looked at for the last time, so whoever sets
+ * one later also kicks a CPU that is about to enter: nothing is missed.
+ */
+#include "vmx/vcpu.h"
+
+#include <string.h>
+
+#include "core/apic.h"
+#include "core/console.h"
+#include "core/errno.h"
+#include "core/irq.h"
+#include "core/percpu.h"
+#include "vmx/ept.h"
+#include "vmx/nested.h"
+#include "vmx/no_ug.h"
+#include "vmx/sched.h"
+#include "vmx/vlapic.h"
+#include "vmx/vmcs.h"
+
+/* VPIDs: 0 is ours; vCPUs and nested guests take the rest in turn (SDM 3C, Virtual Processor Identifiers). */
+u16 vcpu_alloc_vpid(void)
+{
+	static u32 last;
+	return (u16)(__atomic_add_fetch(&last, 1, __ATOMIC_RELAXED) % 0xfffe + 1);
+}
+
+static void *alloc_into(struct vm *vm, unsigned order, hpa_t *hpa)
+{
+	void *p = pages_alloc(&vm->owner, order);
+	if (p && hpa)
+		*hpa = virt_to_hpa(p);
+	return p;
+}
+
+static int alloc_pages(struct vcpu *v)
+{
+	struct vm *vm = v->core.vm;
+	v->msr_bitmap_page = alloc_into(vm, 0, &v->msr_bitmap);
+	v->io_bitmap_pages = alloc_into(vm, 1, &v->io_bitmap);
+	v->fpu = alloc_into(vm, 0, NULL);
+	v->pi = alloc_into(vm, 0, &v->pi_hpa);
+	v->core.record = alloc_into(vm, 0, NULL);
+	if (!v->msr_bitmap_page || !v->io_bitmap_pages || !v->fpu || !v->pi || !v->core.record)
+		return -ENOMEM;
+	memset(v->io_bitmap_pages, 0xff, 2 * PAGE_SIZE); /* every port exits */
+	msr_bitmap_init(v);
+	return 0;
+}
+
+static void free_page_of(struct vcpu *v, void *p, unsigned order)
+{
+	if (p)
+		pages_free(&v->core.vm->owner, p, order);
+}
+
+void vcpu_free(struct vcpu *v)
+{
+	struct vm *vm = v->core.vm;
+	nested_free(v);
+	vlapic_free(v);
+	no_ug_free(v);
+	vmcs_destroy(&v->vmcs01, &vm->owner);
+	free_page_of(v, v->msr_bitmap_page, 0);
+	free_page_of(v, v->io_bitmap_pages, 1);
+	free_page_of(v, v->fpu, 0);
+	free_page_of(v, v->pi, 0);
+	free_page_of(v, v->core.record, 0);
+	vm->vcpus[v->core.index] = NULL;
+	pages_free(&vm->owner, v, VCPU_ORDER);
+}
+
+/* FXSAVE/XSAVE image of the state after reset (SDM 1, Initialization of the x87 FPU and SSE): FCW 37Fh, MXCSR 1F80h. */
+static void fpu_reset(struct vcpu *v)
+{
+	u8 *area = v->fpu;
+	memset(area, 0, PAGE_SIZE);
+	*(u16 *)area = 0x37f;
+	*(u32 *)(area + 24) = 0x1f80;
+	v->xcr0 = 1;
+}
+
+int vcpu_create(struct vm *vm, u32 index, const struct vm_entry_state *entry)
+{
+	_Static_assert(sizeof(struct vcpu) <= PAGE_SIZE << VCPU_ORDER, "vCPU fits its pages");
+	struct vcpu *v = pages_alloc(&vm->owner, VCPU_ORDER);
+	if (!v)
+		return -ENOMEM;
+	v->core.vm = vm;
+	v->core.index = v->core.apic_id = index;
+	v->core.cpu = vm->cfg->cpus[index];
+	v->core.record_page = GPA(~0ull);
+	v->vpid = vcpu_alloc_vpid();
+	vm->vcpus[index] = v;
+	if (alloc_pages(v) || vmcs_create(&v->vmcs01, &vm->owner) || vlapic_create(v) || no_ug_create(v) ||
+	    (vm->cfg->vmx && nested_create(v))) {
+		vcpu_free(v);
+		return -ENOMEM;
+	}
+	fpu_reset(v);
+	v->boot = index == 0;
+	if (v->boot)
+		v->entry = *entry;
+	v->state = v->boot ? VCPU_RUNNABLE : VCPU_WAIT_SIPI;
+	v->requests = VCPU_REQ_START;
+	sched_add(v);
+	return 0;
+}
+
+void vcpu_load_vmcs(struct vcpu *v, struct vmcs *m)
+{
+	if (vmptrld(m->hpa) != VMX_OK)
+		panic("VMPTRLD of our own VMCS failed");
+	v->loaded = m;
+}
+
+/* ---- requests ---- */
+void vcpu_wake(struct vcpu *v)
+{
+	u32 halted = VCPU_HALTED;
+	if (__atomic_compare_exchange_n(&v->state, &halted, VCPU_RUNNABLE, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
+	    v->core.cpu != this_cpu()->index)
+		apic_send(cpus[v->core.cpu].apic_id, IRQ_VEC_KICK);
+}
+
+void vcpu_request(struct vcpu *v, u32 bits)
+{
+	__atomic_or_fetch(&v->requests, bits, __ATOMIC_SEQ_CST);
+	if (v->core.cpu != this_cpu()->index)
+		apic_send(cpus[v->core.cpu].apic_id, IRQ_VEC_KICK);
+}
+
+/* INIT and SIPI (SDM 3A, MP Initialization Protocol): INIT resets and waits, a SIPI is taken only while waiting. */
+static void take_init(struct vcpu *v)
+{
+	nested_reset(v);
+	vlapic_reset(v);
+	vcpu_reset(v);
+	v->state = v->core.index == 0 ? VCPU_RUNNABLE : VCPU_WAIT_SIPI;
+}
+
+static void take_sipi(struct vcpu *v)
+{
+	if (v->state != VCPU_WAIT_SIPI)
+		return;
+	vmwrite(VMCS_GUEST_CS_SEL, (u64)v->sipi_vector << 8);
+	vmwrite(VMCS_GUEST_CS_BASE, (u64)v->sipi_vector << 12);
+	vmwrite(VMCS_GUEST_RIP, 0);
+	if (!no_ug_start_real_mode(v))
+		return;
+	v->state = VCPU_RUNNABLE;
+}
+
+/* First time on its CPU: VMCS contents, reset state, and the loader's entry state for the boot processor. */
+static void take_start(struct vcpu *v)
+{
+	vmcs_write_controls(v);
+	vmcs_write_host_state(v);
+	vcpu_reset(v);
+	if (v->boot)
+		vcpu_enter_protected_mode(v, &v->entry);
+}
+
+void vcpu_take_requests(struct vcpu *v)
+{
+	u32 r = __atomic_exchange_n(&v->requests, 0, __ATOMIC_SEQ_CST);
+	if (r & VCPU_REQ_START)
+		take_start(v);
+	if (r & VCPU_REQ_FLUSH_EPT) {
+		ept_flush_here(ept_pointer(&v->core.vm->ept));
+		nested_flush_ept(v);
+	}
+	if (r & VCPU_REQ_INIT)
+		take_init(v);
+	if (r & VCPU_REQ_SIPI)
+		take_sipi(v);
+	if (r & VCPU_REQ_NMI) {
+		v->nmi_pending = true;
+		vcpu_wake(v);
+	}
+}
+
+/* ---- the loop ---- */
+static void write_event(struct vcpu *v)
+{
+	vmwrite(VMCS_ENTRY_INTR_INFO, v->event.info);
+	if (v->event.info & INTR_HAS_ERROR)
+		vmwrite(VMCS_ENTRY_EXCEPTION_ERROR, v->event.error);
+	if (v->event.insn_len)
+		vmwrite(VMCS_ENTRY_INSN_LEN, v->event.insn_len);
+	v->event.info = 0;
+	v->event.insn_len = 0;
+}
+
+static void prepare_entry(struct vcpu *v)
+{
+	if (nested_in_l2(v))
+		nested_before_entry(v);
+	if (!nested_in_l2(v))
+		vlapic_prepare_entry(v);
+	if (v->event.info & INTR_VALID)
+		write_event(v);
+}
+
+static bool must_leave(struct vcpu *v)
+{
+	return vm_ended(v->core.vm) || v->state != VCPU_RUNNABLE || sched_slice_over();
+}
+
+/* The entry instruction itself failed: our bug for vmcs01; for vmcs02 an entry check that only the hardware made. */
+static void entry_failed(struct vcpu *v, u64 kind)
+{
+	u64 error = kind == VMX_FAIL_VALID ? vmread(VMCS_INSN_ERROR) : 0;
+	if (nested_in_l2(v)) {
+		nested_entry_failed(v, (u32)error);
+		return;
+	}
+	panic("VM entry of %s vCPU %u failed: VM-instruction error %lu", v->core.vm->cfg->name, v->core.index, (unsigned long)error);
+}
+
+static bool enter_and_dispatch(struct vcpu *v)
+{
+	u64 failed = vmx_enter(v->gpr, v->loaded->launched);
+	WRITE_ONCE(v->in_guest, 0);
+	if (__builtin_expect(failed != 0, 0)) {
+		entry_failed(v, failed);
+		return true;
+	}
+	v->loaded->launched = true;
+	return exit_dispatch(v);
+}
+
+bool vcpu_run(struct vcpu *v)
+{
+	for (;;) {
+		if (__builtin_expect(irq_pending_here(), 0))
+			irq_poll();
+		if (__builtin_expect(must_leave(v), 0))
+			return !vm_ended(v->core.vm) && v->state == VCPU_RUNNABLE;
+		__atomic_store_n(&v->in_guest, 1, __ATOMIC_SEQ_CST);
+		if (__builtin_expect(READ_ONCE(v->requests) != 0, 0)) {
+			WRITE_ONCE(v->in_guest, 0);
+			vcpu_take_requests(v);
+			continue;
+		}
+		prepare_entry(v);
+		if (!enter_and_dispatch(v))
+			return false;
+	}
+}

@@ -1,0 +1,23 @@
+/*
+ * Setting up a VMCS of ours: host state and controls that do not change while a VM lives. Used for vmcs01 and, by the
+ * nested engine, for vmcs02.
+ */
+#ifndef VMX_VMCS_H
+#define VMX_VMCS_H
+
+#include "vmx/vcpu.h"
+
+/* Allocate and VMCLEAR a region with the revision id. 0, -ENOMEM. */
+int vmcs_create(struct vmcs *m, struct mem_owner *owner) __must_check;
+/* VMCLEAR and free. */
+void vmcs_destroy(struct vmcs *m, struct mem_owner *owner);
+/* Write the host-state area for the calling CPU and this vCPU. Precondition: the VMCS is loaded on the vCPU's CPU. */
+void vmcs_write_host_state(struct vcpu *v);
+/* Write our controls (vmx_caps.use_*) and the addresses of v's pages. Precondition: vmcs01 is loaded. */
+void vmcs_write_controls(struct vcpu *v);
+
+/* vmx_enter.S */
+u64 vmx_enter(u64 *gpr, u64 launched);
+extern const char vmx_exit_entry[];
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * VM entry as a call that returns (STYLE, Choices).
+ *
+ * u64 vmx_enter(u64 *gpr, u64 launched): loads the guest's registers from gpr[16], VMLAUNCH or VMRESUME. Returns 0 after a
+ * VM exit with the registers stored back into gpr; 1 (VMfailInvalid) or 2 (VMfailValid) if the entry failed.
+ *
+ * The trick: HOST_RSP is the end of gpr[], so the exit path stores the registers by PUSH; our own stack is found
+ * in the per-CPU block (GS base is loaded by the VM exit; offset 8: struct cpu.host_rsp). Nothing here exits when nested,
+ * but the entry itself.
+ */
+	.text
+	.globl vmx_enter
+	.type vmx_enter, @function
+vmx_enter:
+	pushq	%rbp
+	pushq	%rbx
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	pushq	%r15
+	movq	%rsp, %gs:8
+	testq	%rsi, %rsi
+	movq	0x00(%rdi), %rax
+	movq	0x08(%rdi), %rcx
+	movq	0x10(%rdi), %rdx
+	movq	0x18(%rdi), %rbx
+	movq	0x28(%rdi), %rbp
+	movq	0x30(%rdi), %rsi
+	movq	0x40(%rdi), %r8
+	movq	0x48(%rdi), %r9
+	movq	0x50(%rdi), %r10
+	movq	0x58(%rdi), %r11
+	movq	0x60(%rdi), %r12
+	movq	0x68(%rdi), %r13
+	movq	0x70(%rdi), %r14
+	movq	0x78(%rdi), %r15
+	movq	0x38(%rdi), %rdi
+	jnz	1f
+	vmlaunch
+	jmp	2f
+1:	vmresume
+2:	/* the entry failed: flags tell how, registers are the guest's and worthless */
+	setc	%al
+	setz	%cl
+	movzbl	%al, %eax
+	movzbl	%cl, %ecx
+	leal	(%eax,%ecx,2), %eax
+	jmp	3f
+
+	.globl vmx_exit_entry
+vmx_exit_entry:			/* HOST_RIP; RSP = end of gpr[] */
+	pushq	%r15
+	pushq	%r14
+	pushq	%r13
+	pushq	%r12
+	pushq	%r11
+	pushq	%r10
+	pushq	%r9
+	pushq	%r8
+	pushq	%rdi
+	pushq	%rsi
+	pushq	%rbp
+	pushq	%rsp		/* slot of RSP: no meaning */
+	pushq	%rbx
+	pushq	%rdx
+	pushq	%rcx
+	pushq	%rax
+	xorl	%eax, %eax
+	movq	%gs:8, %rsp
+3:	popq	%r15
+	popq	%r14
+	popq	%r13
+	popq	%r12
+	popq	%rbx
+	popq	%rbp
+	cld
+	ret
+	.size vmx_enter, . - vmx_enter
+	.section .note.GNU-stack,"",@progbits
