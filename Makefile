@@ -10,7 +10,7 @@ B ?= $(if $(filter clang%,$(notdir $(CC))),build/clang,build)
 
 # ---- sources, listed per folder ----
 
-BOOT_SRCS := boot/entry.S boot/boot_main.c boot/multiboot2.c boot/memmap.c boot/serial.c
+BOOT_SRCS := boot/entry.S boot/boot_main.c boot/multiboot2.c boot/memmap.c boot/serial.c boot/ap_start.S boot/ap_start.c
 EFI_SRCS := boot/efi_main.c boot/efi_bundle.c boot/efi_image.c boot/efi_handoff.c boot/efi_payload.S \
 	boot/memmap.c boot/serial.c
 CORE_SRCS := core/symbols.c
@@ -51,12 +51,21 @@ UNIT_CFLAGS = -std=gnu11 -O1 -g $(WARN) -fno-strict-aliasing -fsanitize=address,
 
 # ---- what to do ----
 
-.PHONY: all help setup run test test-long check bench image clean distclean both unit sizes
+.PHONY: all help setup run test test-long check bench image clean distclean both unit sizes FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS := $(MAKEFLAGS) -rR $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 all: $(B)/nestling.elf $(B)/nestling.efi $(if $(GUEST_SRCS),$(B)/guest.elf) ## build everything (default)
+
+# tests/setup.sh writes build/setup.mk when it has made or found everything; make then starts over with what it says:
+# GNU_EFI, the folder of gnu-efi's start code. It is asked each time, and answers at once when nothing is missing.
+ifneq ($(filter-out help clean distclean,$(or $(MAKECMDGOALS),all)),)
+include build/setup.mk
+build/setup.mk: FORCE
+	@tests/setup.sh
+FORCE:
+endif
 
 -include tests/machine/rules.mk
 
@@ -68,20 +77,19 @@ help: ## this list
 	@echo '  make CC=clang builds with clang into build/clang.'
 
 setup: ## install and build what the machine lacks (every other target does it, too)
-	@tests/setup.sh
 
 # Options of the main run reach tests/main_run.py as environment variables.
 export DEPTH CPUS MACHINE GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE
 
-run: all ## boot Nestling in Nestling with a guest on a virtual function, and print the table
+run: all machine ## boot Nestling in Nestling with a guest on a virtual function, and print the table
 	@python3 tests/main_run.py
 
 UNIT_PROGRAMS = $(UNIT_TESTS:%=$(B)/unit/test_%)
 
-test: both $(UNIT_PROGRAMS) ## all tests: style, unit tests, scenarios on the test machine
+test: both $(UNIT_PROGRAMS) machine ## all tests: style, unit tests, scenarios on the test machine
 	@python3 tests/total.py 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' 'python3 tests/run.py'
 
-test-long: both $(UNIT_PROGRAMS) ## the same with the scenarios that take long
+test-long: both $(UNIT_PROGRAMS) machine ## the same with the scenarios that take long
 	@python3 tests/total.py 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' \
 		'python3 tests/run.py --long'
 
@@ -94,7 +102,7 @@ unit: $(UNIT_PROGRAMS) ## unit tests only
 both: all
 	@$(MAKE) --no-print-directory CC=clang B=build/clang all
 
-bench: all ## exact counts (exits, instructions, sizes); compare with tests/bench.txt
+bench: all machine ## exact counts (exits, instructions, sizes); compare with tests/bench.txt
 	@python3 tests/bench.py
 
 image: all ## build/image/nestling.img (UEFI disk) and nestling.iso (GRUB, BIOS and UEFI); BUNDLE= chooses the bundle
@@ -114,22 +122,22 @@ distclean: ## remove build/ altogether
 # ---- the hypervisor ----
 
 KERNEL_SRCS = $(BOOT_SRCS) $(CORE_SRCS) $(VMX_SRCS) $(IOMMU_SRCS) $(NIC_SRCS)
-objects = $(patsubst %,$(B)/obj/$(2)%.o,$(basename $(1)))
+objects = $(patsubst %.S,$(B)/obj/$(2)%.S.o,$(patsubst %.c,$(B)/obj/$(2)%.o,$(1)))
 KERNEL_OBJS = $(call objects,$(KERNEL_SRCS))
 LINK = $(CC) $(LDFLAGS) -Wl,-T,linker.ld -o $@ $(filter %.o,$^) $(NEWLIB)/libc.a
 
-$(B)/obj/%.o: %.c | setup
+$(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC      $<"
 	@$(CC) $(CFLAGS) $(INCLUDE) -MMD -MP -c -o $@ $<
 
-$(B)/obj/%.o: %.S | setup
+$(B)/obj/%.S.o: %.S
 	@mkdir -p $(@D)
 	@echo "  AS      $<"
 	@$(CC) $(ASFLAGS) -MMD -MP -c -o $@ $<
 
 # The symbol table of backtraces is made from a first link and lies behind all code, so the second moves no function.
-$(B)/obj/symbols0.S: core/symbols.awk | setup
+$(B)/obj/symbols0.S: core/symbols.awk
 	@mkdir -p $(@D)
 	@awk -f $< < /dev/null > $@
 $(B)/obj/symbols1.S: $(B)/obj/nestling.pass1 core/symbols.awk
@@ -149,20 +157,19 @@ $(B)/nestling.elf: $(B)/nestling.debug
 
 EFI_OBJS = $(call objects,$(EFI_SRCS),efi/)
 
-$(B)/obj/efi/%.o: %.c | setup
+$(B)/obj/efi/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  CC      $< (EFI)"
 	@$(CC) $(EFI_CFLAGS) $(EFI_INCLUDE) -MMD -MP -c -o $@ $<
 
-$(B)/obj/efi/boot/efi_payload.o: boot/efi_payload.S $(B)/nestling.elf
+$(B)/obj/efi/boot/efi_payload.S.o: boot/efi_payload.S $(B)/nestling.elf
 	@mkdir -p $(@D)
 	@$(CC) -DPAYLOAD='"$(B)/nestling.elf"' -c -o $@ $<
 
 $(B)/nestling.efi: $(EFI_OBJS)
 	@echo "  LD      $@"
-	@lib=$$(dirname $$(find /usr/lib -maxdepth 3 -name crt0-efi-x86_64.o | head -n 1)); \
-	ld -nostdlib -znocombreloc -shared -Bsymbolic -z noexecstack -T $$(find $$lib -name elf_x86_64_efi.lds | head -n 1) \
-		$$lib/crt0-efi-x86_64.o $^ -L $$lib -L /usr/lib -lefi -lgnuefi -o $(B)/obj/nestling.so
+	@ld -nostdlib -znocombreloc -shared -Bsymbolic -z noexecstack -T $(GNU_EFI)/elf_x86_64_efi.lds \
+		$(GNU_EFI)/crt0-efi-x86_64.o $^ -L $(GNU_EFI) -L /usr/lib -lefi -lgnuefi -o $(B)/obj/nestling.so
 	@objcopy $(addprefix -j ,$(EFI_SECTIONS)) --target efi-app-x86_64 --subsystem=10 $(B)/obj/nestling.so $@
 
 # ---- the guest ----
@@ -180,7 +187,7 @@ $(B)/guest.elf: $(B)/guest.debug
 HEADERS := $(wildcard */*.h */*/*.h)
 
 define unit_rule
-$(B)/unit/test_$(1): tests/unit/test_$(1).c tests/unit/panic.c $(UNIT_$(1)_SRCS) $(HEADERS) | setup
+$(B)/unit/test_$(1): tests/unit/test_$(1).c tests/unit/panic.c $(UNIT_$(1)_SRCS) $(HEADERS)
 	@mkdir -p $$(@D)
 	@echo "  CC      $$<"
 	@$(CC) $(UNIT_CFLAGS) -o $$@ $$(filter %.c,$$^) -lcmocka

@@ -5,5 +5,3 @@
 efi_payload:
 	.incbin PAYLOAD
 efi_payload_end:
-
-	.section .note.GNU-stack, "", @progbits

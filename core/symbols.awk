@@ -15,5 +15,4 @@ END {
 	print "symbol_names:"
 	for (i = 0; i < n; i++)
 		print "\t.asciz \"" name[i] "\""
-	print "\t.section .note.GNU-stack, \"\", @progbits"
 }

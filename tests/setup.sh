@@ -221,3 +221,8 @@ install_host
 install_trixie
 [ -z "$work" ] || { as_root rm -rf --one-file-system "$work"; work=; }
 install_newlib
+
+# What the Makefile has to know; rewritten only when it changes, since make then starts over.
+gnu_efi=$(dirname "$(dpkg -L gnu-efi | grep '/crt0-efi-x86_64\.o$')")
+facts="GNU_EFI := $gnu_efi"
+[ "$(cat build/setup.mk 2>/dev/null)" = "$facts" ] || echo "$facts" > build/setup.mk
