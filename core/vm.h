@@ -43,14 +43,18 @@ struct vdev_ops {
 };
 struct vdev_range { u64 base, len; const struct vdev_ops *ops; void *dev; };
 #define VDEV_MAX_RANGES 32
-struct vdev_space { struct vdev_range range[VDEV_MAX_RANGES]; u32 nr; };
+/* lock protects range and nr during look-ups; no handler runs under it. */
+struct vdev_space { spinlock_t lock; u32 nr; struct vdev_range range[VDEV_MAX_RANGES]; };
 
-/* Add a range; -EEXIST on overlap, -ENOSPC. Only while the VM does not run, or under the VM's lock. */
+/* Add a range; -EEXIST on overlap, -ENOSPC, -EINVAL (empty, wraps). Any CPU, also while the VM runs. */
 int vdev_add(struct vdev_space *s, u64 base, u64 len, const struct vdev_ops *ops, void *dev) __must_check;
+/* A handler of the range may still be running when this returns: what `dev` points to must outlive the VM's run. */
 void vdev_remove(struct vdev_space *s, u64 base);
+/* True if a device claims any byte of [addr, addr + len). */
+bool vdev_claims(struct vdev_space *s, u64 addr, u64 len);
 /* Access; unclaimed or straddling accesses read ones and drop writes. True if a device claimed it. */
-bool vdev_read(const struct vdev_space *s, struct vcpu_core *v, u64 addr, u32 size, u64 *value);
-bool vdev_write(const struct vdev_space *s, struct vcpu_core *v, u64 addr, u32 size, u64 value);
+bool vdev_read(struct vdev_space *s, struct vcpu_core *v, u64 addr, u32 size, u64 *value);
+bool vdev_write(struct vdev_space *s, struct vcpu_core *v, u64 addr, u32 size, u64 value);
 
 enum vm_state { VM_NEW, VM_RUNNING, VM_ENDED };
 
@@ -66,11 +70,13 @@ struct vm {
 	struct vuart *uart;
 	struct vioapic *ioapic;
 	struct vpci *pci;
+	struct vmisc *misc;
 	struct vcpu *vcpus[CFG_MAX_CPUS];
 	u32 nr_vcpus;
 	struct nic_port *ports[CFG_MAX_NICS];
 	u32 nr_ports;
 	bool quarantine;               /* a device may still reach its RAM: vm_destroy must not give the pages back */
+	u32 ending;                    /* atomic: somebody is writing exit_code and why; state follows */
 	u32 state;                     /* enum vm_state, atomic */
 	u32 exit_code;
 	char why[96];                  /* why it ended, for the console */
