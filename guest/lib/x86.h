@@ -1,0 +1,60 @@
+/*
+ * CPU instructions that only the guest uses, and what its assembly files offer to C. Everything else comes from
+ * core/x86.h; no C file of guest/ contains asm.
+ */
+#ifndef GUEST_LIB_X86_H
+#define GUEST_LIB_X86_H
+
+#include "core/x86.h"
+
+/* Selectors of guest_gdt (start.S). */
+#define SEL_CODE 0x08
+#define SEL_DATA 0x10
+#define SEL_USER_CODE 0x1b
+#define SEL_USER_DATA 0x23
+#define SEL_TSS 0x28
+
+/* Write n bytes to one port: a hypervisor may take them all in one exit. */
+static inline void rep_outsb(u16 port, const void *p, u64 n)
+{
+	__asm__ volatile("rep outsb" : "+S"(p), "+c"(n) : "d"(port) : "memory");
+}
+
+/* Copy without a C library: for plugins, which have none. */
+static inline void copy_bytes(void *dst, const void *src, u64 n)
+{
+	__asm__ volatile("rep movsb" : "+D"(dst), "+S"(src), "+c"(n) :: "memory");
+}
+
+static inline void zero_bytes(void *dst, u64 n)
+{
+	__asm__ volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(0) : "memory");
+}
+
+static inline void trap_breakpoint(void) { __asm__ volatile("int3" ::: "memory"); }
+static inline void trap_undefined(void) { __asm__ volatile("ud2" ::: "memory"); }
+/* A VMX instruction outside VMX operation: #UD by the SDM. */
+static inline void trap_vmread(void)
+{
+	u64 v;
+	__asm__ volatile("vmread %1,%0" : "=r"(v) : "r"(0ull) : "cc");
+}
+
+
+/* ---- lib/stubs.S ---- */
+
+/*
+ * Call fn(arg). Returns -1, or the vector of the exception that fn raised (fn is then left where it was). Not nested.
+ */
+int fault_catch(void (*fn)(void *), void *arg);
+/* fn of fault_catch: VMCALL at CPL 3, then HLT. Raises #UD as it should, or #GP if the call went through. */
+void user_vmcall(void *unused);
+
+/*
+ * Ticks of the TSC around a loop of n rounds, n > 0. Where the TSC counts instructions and nothing else runs on this CPU, they
+ * are TSC_LOOP_TICKS(n) exactly: two moves, n times two instructions, one RDTSC.
+ */
+u64 tsc_loop(u64 n);
+#define TSC_LOOP_TICKS(n) (2 * (n) + 3)
+
+#endif

@@ -1,0 +1,114 @@
+/*
+ * Interface of the workloads to the network (net.h).
+ */
+#include "guest/net/net.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "guest/lib/clock.h"
+#include "guest/net/port.h"
+
+#define POLL_BUDGET 64
+#define RESOLVE_INTERVAL_US 20000
+#define DEFAULT_IP 0x0a000002u /* 10.0.0.2 */
+
+typedef unsigned long long ull;
+
+static void rx(void *arg, const u8 *frame, u32 len) { ip_input(&((struct net *)arg)->ip, frame, len); }
+
+static void tx(void *arg, const u8 *frame, u32 len)
+{
+	struct net *n = arg;
+
+	if (nic_tx(&n->nic, frame, len) == 0)
+		return;
+	nic_tx_kick(&n->nic); /* the device may be done with what it knows by now */
+	if (nic_tx(&n->nic, frame, len))
+		n->tx_dropped++;
+}
+
+static enum nic_wait wait_mode(const struct cmdline *c)
+{
+	if (cmdline_u64(c, "halt", 0))
+		return NIC_IRQ_HALT;
+	return cmdline_u64(c, "irq", 0) ? NIC_IRQ_SPIN : NIC_POLL;
+}
+
+int net_open(struct net *n, const struct cmdline *c)
+{
+	u32 addr = cmdline_ip(c, "ip", DEFAULT_IP);
+	int err;
+
+	memset(n, 0, sizeof(*n));
+	n->nic.port = (u32)cmdline_u64(c, "nic", 0);
+	n->nic.wait = wait_mode(c);
+	n->nic.rx = rx;
+	n->nic.rx_arg = n;
+	if ((err = nic_open(&n->nic)))
+		return err;
+	const u8 *mac = n->nic.info.mac;
+	ip_init(&n->ip, mac, addr);
+	n->ip.arg = n;
+	n->ip.tx = tx;
+	if (port_stats(n->nic.handle, &n->before))
+		memset(&n->before, 0, sizeof(n->before));
+	printf("guest: nic: port %u, %s, %02x:%02x:%02x:%02x:%02x:%02x, ip %u.%u.%u.%u, %s\n", n->nic.port, n->nic.plugin->name,
+	       mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], addr >> 24, addr >> 16 & 255, addr >> 8 & 255, addr & 255,
+	       n->nic.wait == NIC_POLL ? "polled" : n->nic.wait == NIC_IRQ_SPIN ? "interrupts" : "interrupts and halt");
+	return 0;
+}
+
+int net_close(struct net *n) { return nic_close(&n->nic); }
+
+u32 net_poll(struct net *n)
+{
+	u32 done = nic_poll(&n->nic, POLL_BUDGET);
+
+	if (done)
+		nic_tx_kick(&n->nic);
+	return done;
+}
+
+void net_flush(struct net *n) { nic_tx_kick(&n->nic); }
+
+void net_idle(struct net *n) { nic_idle(&n->nic); }
+
+const u8 *net_resolve(struct net *n, u32 addr, u64 us)
+{
+	u64 end = clock_deadline(us), again = 0;
+	const u8 *mac;
+
+	while (!(mac = ip_arp_lookup(&n->ip, addr)) && !clock_passed(end)) {
+		if (clock_passed(again)) {
+			ip_arp_request(&n->ip, addr);
+			net_flush(n);
+			again = clock_deadline(RESOLVE_INTERVAL_US);
+		}
+		net_poll(n);
+	}
+	return mac;
+}
+
+void net_report(struct net *n, const char *who)
+{
+	struct nic_plugin_stats p;
+	struct nest_nic_stats now, *then = &n->before;
+	const struct ip_counts *i = &n->ip.count;
+	int err = port_stats(n->nic.handle, &now);
+
+	nic_plugin_counts(&n->nic, &p);
+	printf("@report {\"guest\":\"nic\",\"workload\":\"%s\",\"rx\":%llu,\"tx\":%llu,\"rx_bytes\":%llu,\"tx_bytes\":%llu,"
+	       "\"rx_errors\":%llu,\"tx_full\":%llu,\"tx_dropped\":%llu,\"irqs\":%llu,\"halts\":%llu}\n", who, (ull)p.rx_frames,
+	       (ull)p.tx_frames, (ull)p.rx_bytes, (ull)p.tx_bytes, (ull)p.rx_errors, (ull)p.tx_full, (ull)n->tx_dropped,
+	       (ull)n->nic.irqs, (ull)n->nic.halts);
+	printf("@report {\"guest\":\"ip\",\"workload\":\"%s\",\"rx\":%llu,\"arp\":%llu,\"echo\":%llu,\"udp\":%llu,\"own\":%llu,"
+	       "\"foreign\":%llu,\"malformed\":%llu,\"bad_checksum\":%llu,\"tx\":%llu}\n", who, (ull)i->rx, (ull)i->rx_arp,
+	       (ull)i->rx_echo, (ull)i->rx_udp, (ull)i->own, (ull)i->foreign, (ull)i->malformed, (ull)i->bad_checksum,
+	       (ull)i->tx);
+	if (err)
+		return;
+	printf("@report {\"guest\":\"port\",\"workload\":\"%s\",\"rx\":%llu,\"tx\":%llu,\"irqs\":%llu,\"faults\":%llu}\n", who,
+	       (ull)(now.rx_packets - then->rx_packets), (ull)(now.tx_packets - then->tx_packets), (ull)(now.irqs - then->irqs),
+	       (ull)(now.faults - then->faults));
+}

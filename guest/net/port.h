@@ -1,0 +1,27 @@
+/*
+ * Control of a NIC port: one function per HC_NIC_* call, with the records of core/abi.h instead of the record page.
+ *
+ * Invariant: nothing here keeps state; results are 0, positive, or -errno as the call returned them.
+ */
+#ifndef GUEST_NET_PORT_H
+#define GUEST_NET_PORT_H
+
+#include "core/abi.h"
+#include "guest/lib/nest.h"
+
+int port_info(u32 port, struct nest_nic_info *out);
+s64 port_alloc(u32 port);
+int port_configure(u64 handle, const struct nest_nic_conf *conf);
+int port_map_regs(u64 handle, u64 gpa);
+int port_unmap_regs(u64 handle);
+int port_dma_map(u64 handle, const struct nest_nic_dma *list, u64 n);
+int port_dma_unmap(u64 handle, const struct nest_nic_dma *list, u64 n);
+int port_irq_set(u64 handle, u64 index, const struct nest_nic_irq *irq);
+int port_irq_mask(u64 handle, u64 index, u64 mask);
+int port_irq_clear(u64 handle, u64 index);
+int port_stats(u64 handle, struct nest_nic_stats *out);
+s64 port_reg_read(u64 handle, u64 offset);
+int port_reg_write(u64 handle, u64 offset, u64 value);
+int port_free(u64 handle);
+
+#endif
