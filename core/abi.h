@@ -11,7 +11,8 @@
  * Lists:  records pass through one 4 KiB page per vCPU, which the caller registers (HC_RECORD_PAGE). It is copied
  *         before it is looked at, so changing it during a call has no effect but on the changer.
  * Errors common to all calls: -ENOSYS unknown number; -EINVAL malformed argument; -EFAULT gpa outside the caller's
- *         memory or no record page registered; -ENOENT handle or port does not exist (a handle of another VM does not).
+ *         memory or no record page registered; -ENOENT handle or port does not exist (a handle of another VM does not);
+ *         -EAGAIN (HC_NIC_* only) another vCPU of the caller is taking a port's registers away: call again.
  * Who:    any vCPU of the VM unless a call says otherwise.
  */
 #ifndef CORE_ABI_H

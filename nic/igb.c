@@ -1,0 +1,133 @@
+/*
+ * The Intel 82576 as found on the bus: from a PCI function to lower ports.
+ *
+ * Invariant: without an IOMMU that remaps interrupts no virtual function is enabled and no interrupt of the PF either; the NIC's ports
+ * then exist, report their link, and say why they cannot pass through. The PF itself is attached to no domain: it needs no
+ * memory of ours, so it can reach none.
+ */
+#include "core/errno.h"
+#include "nic/igb.h"
+
+static struct igb igbs[IGB_MAX_PFS];
+static u32 nr_igbs;
+
+/* Copper ports of the family; fibre and SerDes need another link set-up. */
+static const u32 igb_ids[] = { 0x808610c9, 0x808610e8, 0x80861526, 0x8086150a, 0 };
+
+static volatile u8 *map_bar(rid_t rid, u32 index, u64 need)
+{
+	hpa_t base;
+	u64 len;
+	if (pci_bar(rid, (u16)(PCI_BAR0 + 4 * index), &base, &len) || len < need || !base.v)
+		return NULL;
+	return mmio_map(base, len);
+}
+
+/* Registers of all VFs, for us. */
+static int map_vfs(struct igb *pf)
+{
+	const struct sriov *s = &pf->sriov;
+	if (s->bar_len[0] != IGB_VF_BAR_LEN || s->bar[3].v == HPA_NONE.v || s->bar_len[3] != IGB_VF_BAR_LEN)
+		return -ENODEV;
+	volatile u8 *regs = mmio_map(s->bar[0], (u64)s->nr_vfs * IGB_VF_BAR_LEN);
+	volatile u8 *tables = mmio_map(s->bar[3], (u64)s->nr_vfs * IGB_VF_BAR_LEN);
+	if (!regs || !tables)
+		return -ENOMEM;
+	for (u32 v = 0; v < s->nr_vfs; v++) {
+		struct igb_vf *vf = &pf->vf[v];
+		vf->regs = regs + v * IGB_VF_BAR_LEN;
+		vf->bar3 = tables + v * IGB_VF_BAR_LEN;
+		vf->rid = sriov_vf_rid(s, v);
+		vf->state = VF_FREE;
+	}
+	pf->nr_vfs = s->nr_vfs;
+	return 0;
+}
+
+/* Interrupts first: without them nobody would notice a VF's reset. */
+static void enable_vfs(struct igb *pf)
+{
+	const struct iommu_info *iommu = iommu_info();
+	if (!iommu->present || !iommu->remapping) {
+		pf->why_no_vf = iommu->why_not ? iommu->why_not : "no IOMMU with interrupt remapping";
+		return;
+	}
+	pf->why_no_vf = "its interrupt could not be set up";
+	pci_write16(pf->rid, PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
+	if (igb_pf_irq_init(pf))
+		return;
+	pf->why_no_vf = "it has no SR-IOV";
+	if (sriov_enable(&pf->sriov, pf->rid, IGB_MAX_VFS, &pf->why_no_vf))
+		return;
+	pf->why_no_vf = "its virtual functions have an unexpected layout";
+	if (map_vfs(pf))
+		sriov_disable(pf->rid);
+}
+
+static int add_ports(struct igb *pf)
+{
+	u32 n = MAX(pf->nr_vfs, 1u);
+	int first = -ENOSPC;
+	for (u32 v = 0; v < n; v++) {
+		int i = nic_lower_add(&igb_ops, &pf->vf[v]);
+		if (i < 0)
+			break;
+		if (!v)
+			first = i;
+	}
+	return first;
+}
+
+static void announce(const struct igb *pf, int first)
+{
+	log_line("nic: igb " RID_FMT ", MAC %02x:%02x:%02x:%02x:%02x:%02x, link %s", RID_ARG(pf->rid), pf->mac[0], pf->mac[1],
+		 pf->mac[2], pf->mac[3], pf->mac[4], pf->mac[5], pf->link_up ? "up" : "being negotiated");
+	if (pf->nr_vfs)
+		log_line("nic: igb " RID_FMT ": port%d to port%d are its virtual functions from " RID_FMT " on", RID_ARG(pf->rid), first,
+			 first + (int)pf->nr_vfs - 1, RID_ARG(pf->vf[0].rid));
+	else
+		log_line("nic: igb " RID_FMT ": port%d cannot pass through: %s", RID_ARG(pf->rid), first, pf->why_no_vf);
+}
+
+static int bring_up(struct igb *pf)
+{
+	int bir = msix_table_bar(pf->rid);
+	volatile u8 *tables = bir < 0 ? NULL : map_bar(pf->rid, (u32)bir, 0x1000);
+	pf->regs = map_bar(pf->rid, 0, 0x20000);
+	if (!pf->regs || !tables || msix_init(&pf->msix, pf->rid, tables, (u32)bir, 0x1000))
+		return -ENODEV;
+	sriov_disable(pf->rid);
+	pci_write16(pf->rid, PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_INTX_DISABLE);
+	int r = igb_reset(pf);
+	if (r)
+		return r;
+	igb_setup_switch(pf);
+	enable_vfs(pf);
+	r = igb_link_start(pf);
+	if (r)
+		log_line("nic: igb " RID_FMT ": autonegotiation could not be restarted (error %d); going on with the link as it is",
+			 RID_ARG(pf->rid), -r);
+	igb_link_poll(pf);
+	return 0;
+}
+
+static int igb_probe(rid_t rid)
+{
+	if (nr_igbs == IGB_MAX_PFS)
+		return -ENOSPC;
+	struct igb *pf = &igbs[nr_igbs];
+	*pf = (struct igb){ .index = nr_igbs, .rid = rid, .irte = -1, .vector = -1 };
+	for (u32 v = 0; v < IGB_MAX_VFS; v++)
+		pf->vf[v] = (struct igb_vf){ .pf = pf, .index = v, .state = VF_ABSENT };
+	int r = bring_up(pf);
+	if (r) {
+		log_line("nic: igb " RID_FMT " does not work (error %d); left alone", RID_ARG(rid), -r);
+		pci_write16(rid, PCI_COMMAND, PCI_COMMAND_INTX_DISABLE);
+		return r;
+	}
+	nr_igbs++;
+	announce(pf, add_ports(pf));
+	return 0;
+}
+
+const struct nic_driver igb_driver = { .name = "igb", .ids = igb_ids, .probe = igb_probe };

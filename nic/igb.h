@@ -1,0 +1,147 @@
+/*
+ * The 82576 PF driver, inside: one struct igb per physical function, one struct igb_vf per virtual function.
+ *
+ * Who may touch what: struct igb and the PF's registers under igb.lock, except the per-VF registers (queues, IVAR row, causes,
+ * mailbox memory) of a VF in state BUSY, which belong to whoever made it BUSY. A VF's own fields are guarded by the lock of
+ * the port that is bound to it, plus igb.lock for what the PF's interrupt and timer touch: state, mailbox, hashes, counters.
+ */
+#ifndef NIC_IGB_H
+#define NIC_IGB_H
+
+#include "core/spinlock.h"
+#include "core/time.h"
+#include "nic/igb_regs.h"
+#include "nic/msix.h"
+#include "nic/nic.h"
+#include "nic/sriov.h"
+
+#define IGB_MAX_PFS 4
+
+enum igb_vf_state {
+	VF_ABSENT, /* no virtual functions here (igb.why_no_vf) */
+	VF_FREE,
+	VF_BUSY,   /* being given or taken back */
+	VF_OWNED,
+	VF_LOST,   /* could not be reset or flushed: isolated, never given again */
+};
+
+/* The VF's end of the mailbox as the guest sees it: page 0 is trapped, so no hardware is involved. */
+struct igb_mailbox {
+	u32 mem[IGB_MBX_WORDS];
+	u32 v2p;
+	bool clear_to_send; /* the VF has announced itself by RESET; before that nothing else is granted */
+};
+
+/* A 32-bit counter that cannot be cleared, made a 64-bit running total. */
+struct igb_counter { u32 last; u64 total; };
+enum igb_stat { IGB_STAT_RX, IGB_STAT_TX, IGB_STAT_RX_BYTES, IGB_STAT_TX_BYTES, IGB_STAT_RX_MC, IGB_NR_STATS };
+
+struct igb;
+struct igb_vf {
+	struct igb *pf;
+	u32 index;
+	rid_t rid;
+	enum igb_vf_state state;
+	struct vm *vm;
+	struct iommu_domain *domain;
+	volatile u8 *regs, *bar3;     /* its BAR0; its MSI-X tables */
+	struct msix msix;
+	int irte[IGB_VF_VECTORS];     /* handles, or -1 */
+	bool irq_masked[IGB_VF_VECTORS];
+	/* pool */
+	u8 mac[6];
+	u16 vlan;
+	u32 frame;                    /* longest frame with FCS */
+	u16 hash[IGB_MBX_MAX_HASHES];
+	u32 nr_hashes;
+	struct igb_mailbox mbx;
+	struct igb_counter stat[IGB_NR_STATS];
+	u64 faults_before;            /* charged to the VM when the VF was given */
+};
+
+struct igb {
+	spinlock_t lock;
+	u32 index;
+	rid_t rid;
+	volatile u8 *regs;
+	struct sriov sriov;
+	u32 nr_vfs;
+	const char *why_no_vf;
+	struct igb_vf vf[IGB_MAX_VFS];
+	struct msix msix;
+	int irte, vector;
+	u8 mac[6];
+	bool link_up;
+	u64 link_changes;
+	u32 mta[IGB_MTA_WORDS];       /* what the hardware's table holds */
+	struct timer sampler;         /* reads counters before they wrap */
+	bool sampling;
+};
+
+static inline u32 igb_read(const struct igb *pf, u32 reg) { return igb_rd32(pf->regs, reg); }
+static inline void igb_write(struct igb *pf, u32 reg, u64 v) { igb_wr32(pf->regs, reg, (u32)v); }
+static inline void igb_set_bits(struct igb *pf, u32 reg, u64 bits) { igb_write(pf, reg, igb_read(pf, reg) | bits); }
+static inline void igb_clear_bits(struct igb *pf, u32 reg, u64 bits) { igb_write(pf, reg, igb_read(pf, reg) & ~bits); }
+
+extern const struct nic_ops igb_ops;
+
+/* igb_setup.c: the PF's registers from reset to a working switch. -EIO, -ETIMEDOUT: does not obey. */
+int igb_reset(struct igb *pf);
+void igb_setup_switch(struct igb *pf);
+void igb_setup_irq(struct igb *pf);
+
+/* igb_link.c */
+/* Restart autonegotiation and return at once; igb_link_poll sees the result. -EIO, -ETIMEDOUT: the PHY does not answer. */
+int igb_link_start(struct igb *pf);
+/* Read the link state; a change is logged and counted. True if it changed. */
+bool igb_link_poll(struct igb *pf);
+
+/* igb_pool.c: what a VF's pool accepts and sends. All under igb.lock. */
+void igb_pool_open(struct igb_vf *vf);
+void igb_pool_close(struct igb_vf *vf);
+/* After vf->frame, vf->hash changed. */
+void igb_pool_update(struct igb_vf *vf);
+void igb_mta_update(struct igb *pf);
+void igb_pool_enable(struct igb_vf *vf, bool on);
+
+/* igb_scrub.c: registers that belong to a VF, seen from the PF. The VF is BUSY. */
+/* Stop its queues. -ETIMEDOUT: one did not stop. */
+int igb_quiesce(struct igb_vf *vf);
+/* Nothing that an owner wrote is left (FACTS: VF reset alone leaves rings, vectors, masks and mailbox behind). */
+void igb_scrub(struct igb_vf *vf);
+
+/* igb_mbx.c */
+/* One request: msg is answered in place. Under igb.lock. Returns the words of the answer. */
+u32 igb_mbx_answer(struct igb_vf *vf, u32 msg[IGB_MBX_WORDS]);
+void igb_mbx_reset(struct igb_vf *vf);
+/* The mailbox registers as the guest sees them. Under igb.lock. */
+u32 igb_mbx_read(struct igb_vf *vf, u32 offset);
+void igb_mbx_write(struct igb_vf *vf, u32 offset, u32 value);
+/* Requests and resets that arrived in the hardware's mailboxes. Under igb.lock. */
+void igb_mbx_service(struct igb *pf);
+/* Tell a VF that the link changed. Under igb.lock. */
+void igb_mbx_ping(struct igb_vf *vf);
+
+/* igb_vfreg.c: page 0 of a VF, and its counters */
+int igb_reg_read(struct nic_lower *l, u32 offset, u32 *value);
+int igb_reg_write(struct nic_lower *l, u32 offset, u32 value);
+/* Take the counters' present values as zero; add what came since. Under igb.lock. */
+void igb_stats_start(struct igb_vf *vf);
+void igb_stats_sample(struct igb_vf *vf);
+int igb_stats(struct nic_lower *l, struct nest_nic_stats *out);
+
+/* igb_irq.c: interrupts, of the VFs by their IRTEs, of the PF itself */
+int igb_irq_set(struct nic_lower *l, u32 index, const struct nic_irq_request *req);
+int igb_irq_mask(struct nic_lower *l, u32 index, bool mask);
+int igb_irq_clear(struct nic_lower *l, u32 index);
+/* The PF's own vector on CPU 0. */
+int igb_pf_irq_init(struct igb *pf);
+
+/* igb_vf.c */
+static inline struct igb_vf *igb_vf_of(struct nic_lower *l) { return l->priv; }
+/* The IOMMU could not be flushed for it: silence it, end its VM, never use it again. */
+void igb_vf_lose(struct igb_vf *vf, const char *what);
+/* Which MAC it will have: the configuration's, or one made from the PF's. */
+void igb_vf_default_mac(const struct igb_vf *vf, u8 mac[6]);
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * Page 0 of a VF's registers: what a guest may read and write there; and the VF's statistics.
+ *
+ * Invariant: one table says it all; what is not in it reads 0 and is refused for writing. Nothing a guest writes here reaches the
+ * hardware except PSRTYPE of its own pool and its own reset, which we carry out.
+ */
+#include "core/errno.h"
+#include "nic/igb.h"
+
+
+static const u16 stat_offset[IGB_NR_STATS] = {
+	[IGB_STAT_RX] = IGB_VF_GPRC, [IGB_STAT_TX] = IGB_VF_GPTC, [IGB_STAT_RX_BYTES] = IGB_VF_GORC,
+	[IGB_STAT_TX_BYTES] = IGB_VF_GOTC, [IGB_STAT_RX_MC] = IGB_VF_MPRC,
+};
+
+/* ---- statistics ---- */
+
+void igb_stats_start(struct igb_vf *vf)
+{
+	for (u32 i = 0; i < IGB_NR_STATS; i++)
+		vf->stat[i] = (struct igb_counter){ .last = igb_read(vf->pf, IGB_PVF_STAT(vf->index, stat_offset[i])) };
+}
+
+void igb_stats_sample(struct igb_vf *vf)
+{
+	for (u32 i = 0; i < IGB_NR_STATS; i++) {
+		u32 now = igb_read(vf->pf, IGB_PVF_STAT(vf->index, stat_offset[i]));
+		vf->stat[i].total += (u32)(now - vf->stat[i].last);
+		vf->stat[i].last = now;
+	}
+}
+
+int igb_stats(struct nic_lower *l, struct nest_nic_stats *out)
+{
+	struct igb_vf *vf = igb_vf_of(l);
+	spin_lock(&vf->pf->lock);
+	igb_stats_sample(vf);
+	*out = (struct nest_nic_stats){
+		.rx_packets = vf->stat[IGB_STAT_RX].total, .rx_bytes = vf->stat[IGB_STAT_RX_BYTES].total,
+		.tx_packets = vf->stat[IGB_STAT_TX].total, .tx_bytes = vf->stat[IGB_STAT_TX_BYTES].total,
+		.rx_multicast = vf->stat[IGB_STAT_RX_MC].total,
+	};
+	spin_unlock(&vf->pf->lock);
+	out->irqs = l->bound ? __atomic_load_n(&l->bound->nr_irqs, __ATOMIC_RELAXED) : 0;
+	out->faults = iommu_faults_of(vf->vm) - vf->faults_before;
+	return 0;
+}
+
+/* ---- page 0 ---- */
+
+static u32 read_status(struct igb_vf *vf, u32 offset)
+{
+	(void)offset;
+	return (u32)(igb_read(vf->pf, IGB_STATUS) & IGB_STATUS_VF_MASK);
+}
+
+static u32 read_stat(struct igb_vf *vf, u32 offset)
+{
+	igb_stats_sample(vf);
+	for (u32 i = 0; i < IGB_NR_STATS; i++)
+		if (stat_offset[i] == offset)
+			return (u32)vf->stat[i].total;
+	return 0;
+}
+
+static u32 read_psrtype(struct igb_vf *vf, u32 offset) { return igb_rd32(vf->regs, offset); }
+static void write_psrtype(struct igb_vf *vf, u32 offset, u32 value) { igb_wr32(vf->regs, offset, value); }
+
+static u32 read_zero(struct igb_vf *vf, u32 offset)
+{
+	(void)vf;
+	(void)offset;
+	return 0;
+}
+
+/* CTRL.RST: the VF's own reset, then everything that it should have reset, then its pool as the configuration says. */
+static void write_ctrl(struct igb_vf *vf, u32 offset, u32 value)
+{
+	if (!(value & IGB_CTRL_RST))
+		return;
+	igb_pool_enable(vf, false);
+	igb_wr32(vf->regs, offset, (u32)IGB_CTRL_RST);
+	if (igb_quiesce(vf))
+		log_limited(5, "nic: VF " RID_FMT ": a queue did not stop on reset", RID_ARG(vf->rid));
+	igb_scrub(vf);
+	vf->nr_hashes = 0;
+	vf->frame = IGB_STD_FRAME;
+	igb_pool_update(vf);
+	igb_pool_enable(vf, true);
+}
+
+static const struct page0_reg {
+	u16 first, last;
+	u32 (*read)(struct igb_vf *vf, u32 offset);
+	void (*write)(struct igb_vf *vf, u32 offset, u32 value); /* NULL: refused */
+} page0[] = {
+	{ IGB_CTRL, IGB_CTRL, read_zero, write_ctrl },
+	{ IGB_STATUS, IGB_STATUS, read_status, NULL },
+	{ IGB_VMBMEM(0, 0), IGB_VMBMEM(0, IGB_MBX_WORDS - 1), igb_mbx_read, igb_mbx_write },
+	{ IGB_V2PMAILBOX, IGB_V2PMAILBOX, igb_mbx_read, igb_mbx_write },
+	{ IGB_VF_PSRTYPE, IGB_VF_PSRTYPE, read_psrtype, write_psrtype },
+	{ IGB_VF_GPRC, IGB_VF_GORC, read_stat, NULL },
+	{ IGB_VF_GOTC, IGB_VF_GOTC, read_stat, NULL },
+	{ IGB_VF_MPRC, IGB_VF_MPRC, read_stat, NULL },
+};
+
+static const struct page0_reg *page0_find(u32 offset)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(page0); i++)
+		if (offset >= page0[i].first && offset <= page0[i].last)
+			return &page0[i];
+	return NULL;
+}
+
+int igb_reg_read(struct nic_lower *l, u32 offset, u32 *value)
+{
+	struct igb_vf *vf = igb_vf_of(l);
+	const struct page0_reg *reg = page0_find(offset);
+	*value = 0;
+	if (offset >= PAGE_SIZE || offset & 3)
+		return -EINVAL;
+	if (!reg)
+		return 0;
+	spin_lock(&vf->pf->lock);
+	*value = reg->read(vf, offset);
+	spin_unlock(&vf->pf->lock);
+	return 0;
+}
+
+int igb_reg_write(struct nic_lower *l, u32 offset, u32 value)
+{
+	struct igb_vf *vf = igb_vf_of(l);
+	const struct page0_reg *reg = page0_find(offset);
+	if (offset >= PAGE_SIZE || offset & 3)
+		return -EINVAL;
+	if (!reg || !reg->write) {
+		log_limited(20, "nic: VM %s wrote %x to register %x of VF " RID_FMT ", which is not its own; dropped",
+			    vf->vm->cfg->name, value, offset, RID_ARG(vf->rid));
+		return -EPERM;
+	}
+	spin_lock(&vf->pf->lock);
+	reg->write(vf, offset, value);
+	spin_unlock(&vf->pf->lock);
+	return 0;
+}

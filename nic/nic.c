@@ -1,0 +1,80 @@
+/*
+ * Lower ports: the registry, and who drives what.
+ *
+ * Invariant: lower ports are added while the instance starts and never go away; their numbers are what configurations name.
+ */
+#include "core/errno.h"
+#include "core/hypercall.h"
+#include "nic/port.h"
+
+#define CLASS_NETWORK 0x02
+
+static struct nic_lower lowers[NIC_MAX_LOWER];
+static u32 nr_lowers;
+
+static const struct nic_driver *const drivers[] = { &igb_driver };
+
+int nic_lower_add(const struct nic_ops *ops, void *priv)
+{
+	if (nr_lowers == NIC_MAX_LOWER)
+		return -ENOSPC;
+	lowers[nr_lowers] = (struct nic_lower){ .ops = ops, .priv = priv, .index = nr_lowers };
+	return (int)nr_lowers++;
+}
+
+struct nic_lower *nic_lower_get(u32 index) { return index < nr_lowers ? &lowers[index] : NULL; }
+u32 nic_lower_count(void) { return nr_lowers; }
+
+static const struct nic_driver *driver_for(const struct pci_dev *d)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(drivers); i++)
+		for (const u32 *id = drivers[i]->ids; *id; id++)
+			if (*id == ((u32)d->vendor << 16 | d->device))
+				return drivers[i];
+	return NULL;
+}
+
+static void probe_all(void)
+{
+	for (u32 i = 0; i < pci_count(); i++) {
+		const struct pci_dev *d = pci_get(i);
+		const struct nic_driver *driver = driver_for(d);
+		if (driver)
+			driver->probe(d->rid); /* says itself what is wrong */
+		else if (d->class_code >> 16 == CLASS_NETWORK)
+			log_line("nic: no driver for the network device %04x:%04x at " RID_FMT "; it stays off", d->vendor, d->device,
+				 RID_ARG(d->rid));
+	}
+}
+
+int nic_init(void)
+{
+	if (outer_present())
+		upstream_init();
+	else
+		probe_all();
+	return (int)nr_lowers;
+}
+
+/* ---- report ---- */
+
+/* An inner's port has its packets counted by its outer, who prints them; asking again would cost a hypercall in the report. */
+static void report_port(struct nic_port *p)
+{
+	struct nest_nic_stats s = { 0 };
+	if (port_enter(p))
+		return;
+	bool mine = p->open && !outer_present() && !p->lower->ops->stats(p->lower, &s);
+	if (mine)
+		log_report("{\"section\":\"nic\",\"level\":%u,\"vm\":\"%s\",\"port\":%u,\"lower\":\"%s\",\"open\":true,\"irqs\":%llu,"
+			   "\"rx_packets\":%llu,\"rx_bytes\":%llu,\"tx_packets\":%llu,\"tx_bytes\":%llu,\"rx_multicast\":%llu,\"faults\":%llu}",
+			   outer_depth(), p->vm->cfg->name, p->index, p->lower->ops->name, (unsigned long long)p->nr_irqs,
+			   (unsigned long long)s.rx_packets, (unsigned long long)s.rx_bytes, (unsigned long long)s.tx_packets,
+			   (unsigned long long)s.tx_bytes, (unsigned long long)s.rx_multicast, (unsigned long long)s.faults);
+	else
+		log_report("{\"section\":\"nic\",\"level\":%u,\"vm\":\"%s\",\"port\":%u,\"lower\":\"%s\",\"open\":%s,\"irqs\":%llu}", outer_depth(),
+			   p->vm->cfg->name, p->index, p->lower->ops->name, p->open ? "true" : "false", (unsigned long long)p->nr_irqs);
+	port_leave(p);
+}
+
+void nic_report(void) { port_for_each(report_port); }

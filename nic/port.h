@@ -1,0 +1,55 @@
+/*
+ * Ports of VMs, inside: what nic_hc.c calls once a hypercall is decoded. All but port_enter and
+ * port_try_enter: with the port's lock held.
+ */
+#ifndef NIC_PORT_H
+#define NIC_PORT_H
+
+#include "nic/nic.h"
+
+/* What a VM's port has mapped, and room to build one list for the lower link. One allocation, paid by the VM. */
+#define DMA_BOOK_ORDER 3
+struct nic_dma_span { u64 iova, len; };
+struct nic_dma_book {
+	u32 nr;
+	struct iommu_range scratch[NEST_DMA_MAX];
+	struct nic_dma_span span[]; /* sorted, never adjacent */
+};
+#define DMA_BOOK_MAX (((PAGE_SIZE << DMA_BOOK_ORDER) - sizeof(struct nic_dma_book)) / sizeof(struct nic_dma_span))
+
+/*
+ * Take the port's lock. -EAGAIN instead of waiting for somebody who waits until our CPU has flushed its TLB.
+ */
+int port_enter(struct nic_port *p) __must_check;
+/* Take it only if it is free: for interrupt handlers. */
+bool port_try_enter(struct nic_port *p) __must_check;
+void port_leave(struct nic_port *p);
+
+/* nic.c */
+struct nic_lower *nic_lower_get(u32 index);
+u32 nic_lower_count(void);
+
+/* port.c */
+int port_open(struct nic_port *p);
+int port_close(struct nic_port *p);
+int port_info(struct nic_port *p, struct nest_nic_info *out);
+/* Visit every bound port (for the report). */
+void port_for_each(void (*fn)(struct nic_port *p));
+
+/* port_regs.c */
+int port_map_regs(struct nic_port *p, gpa_t gpa);
+int port_unmap_regs(struct nic_port *p);
+
+/* port_dma.c */
+int port_dma_init(struct nic_port *p);
+void port_dma_fini(struct nic_port *p);
+int port_dma_map(struct nic_port *p, const struct nest_nic_dma *list, u32 n);
+int port_dma_unmap(struct nic_port *p, const struct nest_nic_dma *list, u32 n);
+
+/* port_irq.c */
+void port_irq_init(struct nic_port *p);
+int port_irq_set(struct nic_port *p, u32 index, const struct nest_nic_irq *want);
+int port_irq_mask(struct nic_port *p, u32 index, bool mask);
+int port_irq_clear(struct nic_port *p, u32 index);
+
+#endif

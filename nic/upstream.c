@@ -1,0 +1,203 @@
+/*
+ * The lower link of an instance that has an outer: every operation is one hypercall to it.
+ *
+ * Invariant: policy is not decided here. What is ours is only where the outer shows us a VF's registers (a window in our physical
+ * address space that holds no RAM) and the record page through which lists pass.
+ */
+#include <string.h>
+
+#include "core/errno.h"
+#include "core/hypercall.h"
+#include "core/mem.h"
+#include "core/percpu.h"
+#include "nic/nic.h"
+
+#define AGAIN_TRIES 100000   /* -EAGAIN: another CPU of ours is taking registers away; that is short */
+#define WINDOW_TRIES 64
+#define WINDOW_STEP SIZE_2M
+
+struct upstream { u32 port; u64 handle; };
+static struct upstream ports[NIC_MAX_LOWER];
+
+static struct upstream *up(struct nic_lower *l) { return l->priv; }
+
+/* Precondition: the record page is filled, if the call takes one. */
+static s64 call(u64 nr, u64 a0, u64 a1, u64 a2)
+{
+	s64 r = -EAGAIN;
+	for (u32 i = 0; i < AGAIN_TRIES && r == -EAGAIN; i++)
+		r = outer_call(nr, a0, a1, a2, 0);
+	return r;
+}
+
+/* The same as a result of ours: the calls of which a value > 0 is expected are not made through this. */
+static int simple(u64 nr, u64 a0, u64 a1, u64 a2)
+{
+	s64 r = call(nr, a0, a1, a2);
+	return r > 0 ? 0 : (int)r;
+}
+
+static int up_info(struct nic_lower *l, struct nest_nic_info *out)
+{
+	int r = simple(HC_NIC_INFO, up(l)->port, 0, 0);
+	if (!r)
+		memcpy(out, outer_record(), sizeof(*out));
+	return r;
+}
+
+static int up_configure(struct nic_lower *l, const struct nest_nic_conf *conf)
+{
+	memcpy(outer_record(), conf, sizeof(*conf));
+	return simple(HC_NIC_CONFIGURE, up(l)->handle, 0, 0);
+}
+
+static int up_free(struct nic_lower *l)
+{
+	int r = simple(HC_NIC_FREE, up(l)->handle, 0, 0);
+	up(l)->handle = 0;
+	return r;
+}
+
+/* What our own configuration demands must be what the outer gives: it decides. */
+static int up_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf)
+{
+	s64 r = call(HC_NIC_ALLOC, up(l)->port, 0, 0);
+	if (r <= 0)
+		return r ? (int)r : -EIO;
+	up(l)->handle = (u64)r;
+	if (!conf->has_mac && !conf->vlan)
+		return 0;
+	struct nest_nic_conf want = { .vlan = conf->vlan, .what = (conf->has_mac ? NEST_CONF_MAC : 0) | (conf->vlan ? NEST_CONF_VLAN : 0) };
+	memcpy(want.mac, conf->mac, sizeof(want.mac));
+	int e = up_configure(l, &want);
+	if (e) {
+		log_line("nic: VM %s: the outer refuses the MAC or VLAN of its port%u (error %d)", vm->cfg->name, conf->port, -e);
+		up_free(l);
+	}
+	return e;
+}
+
+/* Above all RAM that the outer can have given us, whatever hole it left below 4 GiB; one slot for each port. */
+static u64 window_first(const struct upstream *u)
+{
+	return BIT(32) + ALIGN_UP(mem_total_bytes(), SIZE_1G) + u->port * NIC_REGS_LEN;
+}
+
+static bool window_has_ram(u64 base)
+{
+	for (u64 off = 0; off < NIC_REGS_LEN; off += PAGE_SIZE)
+		if (mem_is_ram(HPA(base + off), PAGE_SIZE))
+			return true;
+	return false;
+}
+
+/* The outer refuses places where it has something; then the next one. */
+static int up_map_regs(struct nic_lower *l, hpa_t *base)
+{
+	u64 at = window_first(up(l));
+	int r = -EINVAL;
+	for (u32 i = 0; i < WINDOW_TRIES && r == -EINVAL; i++, at += WINDOW_STEP) {
+		if (window_has_ram(at))
+			continue;
+		r = simple(HC_NIC_MAP_REGS, up(l)->handle, at, 0);
+		*base = HPA(at);
+	}
+	return r;
+}
+
+static int up_unmap_regs(struct nic_lower *l) { return simple(HC_NIC_UNMAP_REGS, up(l)->handle, 0, 0); }
+
+static int up_reg_read(struct nic_lower *l, u32 offset, u32 *value)
+{
+	s64 r = call(HC_NIC_REG_READ, up(l)->handle, offset, 0);
+	*value = r < 0 ? 0 : (u32)r;
+	return r < 0 ? (int)r : 0;
+}
+
+static int up_reg_write(struct nic_lower *l, u32 offset, u32 value)
+{
+	return simple(HC_NIC_REG_WRITE, up(l)->handle, offset, value);
+}
+
+/* Our physical addresses are the outer's guest-physical ones. */
+static int dma_call(struct nic_lower *l, u64 nr, const struct iommu_range *r, u32 n)
+{
+	struct nest_nic_dma *rec = outer_record();
+	for (u32 i = 0; i < n; i++)
+		rec[i] = (struct nest_nic_dma){ .iova = r[i].iova.v, .gpa = r[i].hpa.v, .len = r[i].len, .perm = r[i].perm };
+	return simple(nr, up(l)->handle, n, 0);
+}
+
+static int up_dma_map(struct nic_lower *l, const struct iommu_range *r, u32 n)
+{
+	for (u32 done = 0; done < n;) {
+		u32 part = MIN(n - done, NEST_DMA_MAX);
+		int e = dma_call(l, HC_NIC_DMA_MAP, r + done, part);
+		if (e) {
+			while (done) {
+				u32 back = MIN(done, NEST_DMA_MAX);
+				done -= back;
+				if (dma_call(l, HC_NIC_DMA_UNMAP, r + done, back))
+					log_line("nic: the outer did not take a mapping back");
+			}
+			return e;
+		}
+		done += part;
+	}
+	return 0;
+}
+
+static int up_dma_unmap(struct nic_lower *l, const struct iommu_range *r, u32 n)
+{
+	int e = 0;
+	for (u32 done = 0; done < n && !e; done += NEST_DMA_MAX)
+		e = dma_call(l, HC_NIC_DMA_UNMAP, r + done, MIN(n - done, NEST_DMA_MAX));
+	return e;
+}
+
+static int up_irq_set(struct nic_lower *l, u32 index, const struct nic_irq_request *req)
+{
+	bool direct = req->pi.v != HPA_NONE.v && outer_features() & NEST_FEAT_PI;
+	struct nest_nic_irq want = {
+		.vector = req->host_vector,
+		.apic_id = cpus[req->cpu].apic_id,
+		.pi_gpa = direct ? req->pi.v : ~0ull,
+		.pi_vector = direct ? req->pi_vector : 0,
+	};
+	memcpy(outer_record(), &want, sizeof(want));
+	return simple(HC_NIC_IRQ_SET, up(l)->handle, index, 0);
+}
+
+static int up_irq_mask(struct nic_lower *l, u32 index, bool mask) { return simple(HC_NIC_IRQ_MASK, up(l)->handle, index, mask); }
+static int up_irq_clear(struct nic_lower *l, u32 index) { return simple(HC_NIC_IRQ_CLEAR, up(l)->handle, index, 0); }
+
+static int up_stats(struct nic_lower *l, struct nest_nic_stats *out)
+{
+	int r = simple(HC_NIC_STATS, up(l)->handle, 0, 0);
+	if (!r)
+		memcpy(out, outer_record(), sizeof(*out));
+	return r;
+}
+
+static const struct nic_ops upstream_ops = {
+	.name = "upstream",
+	.info = up_info, .alloc = up_alloc, .configure = up_configure,
+	.map_regs = up_map_regs, .unmap_regs = up_unmap_regs, .reg_read = up_reg_read, .reg_write = up_reg_write,
+	.dma_map = up_dma_map, .dma_unmap = up_dma_unmap,
+	.irq_set = up_irq_set, .irq_mask = up_irq_mask, .irq_clear = up_irq_clear,
+	.stats = up_stats, .free = up_free,
+};
+
+int upstream_init(void)
+{
+	int n = 0;
+	if (!(outer_features() & NEST_FEAT_NIC))
+		return 0;
+	for (u32 i = 0; i < NIC_MAX_LOWER && !simple(HC_NIC_INFO, i, 0, 0); i++) {
+		ports[i] = (struct upstream){ .port = i };
+		if (nic_lower_add(&upstream_ops, &ports[i]) >= 0)
+			n++;
+	}
+	log_line("nic: %d port%s from the outer", n, n == 1 ? "" : "s");
+	return n;
+}
