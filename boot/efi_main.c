@@ -11,13 +11,10 @@ EFI_SYSTEM_TABLE *efi_system;
 
 EFI_STATUS efi_main(EFI_HANDLE self, EFI_SYSTEM_TABLE *system);
 
-static void print(const char *text)
+static void print_on_console(const char *text)
 {
 	CHAR16 wide[2] = { 0, 0 };
 
-	serial_puts(text);
-	if (!efi_system->ConOut)
-		return;
 	for (; *text; text++) {
 		if (*text == '\n') {
 			wide[0] = '\r';
@@ -28,17 +25,30 @@ static void print(const char *text)
 	}
 }
 
+static char *append(char *to, const char *end, const char *text)
+{
+	while (*text && to < end)
+		*to++ = *text++;
+	*to = '\0';
+	return to;
+}
+
+/* A whole line to one, then to the other: where the firmware's console is COM1, too, it is there twice but readable. */
 EFI_STATUS efi_fail(const char *what, EFI_STATUS status)
 {
-	char digits[] = "0x00";
+	static char line[256];
+	char *at = line, digits[] = "0x00", *end = line + sizeof(line) - 1;
 
-	digits[2] += status >> 4 & 7; /* EFI errors are small numbers with the top bit set (UEFI 2.10, Status Codes) */
+	digits[2] = "0123456789abcdef"[status >> 4 & 15]; /* small numbers with the top bit set (UEFI 2.10, Status Codes) */
 	digits[3] = "0123456789abcdef"[status & 15];
-	print("nestling: error: ");
-	print(what);
-	print(" (EFI status ");
-	print(digits);
-	print(")\n");
+	at = append(at, end, "nestling: error: ");
+	at = append(at, end, what);
+	at = append(at, end, " (EFI status ");
+	at = append(at, end, digits);
+	append(at, end, ")\n");
+	if (efi_system->ConOut)
+		print_on_console(line);
+	serial_puts(line);
 	return status;
 }
 
