@@ -61,6 +61,7 @@ class Machine:
         self.fds = []
         self.namespace = self.watcher = self.mailbox = None
         self.without_tap = None     # why the network is the small peer's and not Linux's
+        self.events = None          # QEMU's own, where QEMU is the whole machine
         self.monitor = qmp.Monitor(self.dir)
 
     # --- start -------------------------------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ class Machine:
         elif self.options.kind == "bochs":
             self.start_bochs({"MAILBOX_FD": self.mailbox_fd, "RESETS": self.options.resets}, [self.mailbox_fd])
         else:
-            self.spawn("qemu", commands.qemu(self.options, self.ram_fd, self.tap), pass_fds=[self.ram_fd])
+            self.start_qemu()
         for child in self.children:
             self.watcher.add(child.pidfd, lambda c=child: self.child_ended(c))
         self.watcher.start()
@@ -155,6 +156,13 @@ class Machine:
                               "DOORBELL_FD": theirs.fileno(), "RESETS": self.options.resets},
                              [self.ram_fd, self.mailbox_fd, theirs.fileno()])
 
+    def start_qemu(self):
+        self.events = qmp.Events()
+        with self.events.qemus as theirs:
+            self.spawn("qemu", commands.qemu(self.options, self.ram_fd, self.tap) + self.events.arguments(),
+                       pass_fds=[self.ram_fd, theirs.fileno()])
+        self.watcher.add(self.events.socket.fileno(), self.read_events)
+
     def start_bochs(self, settings, fds):
         """Bochs draws its screen on a terminal: it gets one, and what it draws is thrown away."""
         paths.built("machine/libbx_nestling.so", "the Bochs plugin")
@@ -188,6 +196,13 @@ class Machine:
             pass
         self.watcher.remove(fd)
 
+    def read_events(self):
+        if not self.events.read():
+            self.watcher.remove(self.events.socket.fileno())
+        resets = sum(e == "RESET" and d.get("guest", False) for e, d in self.events.seen)
+        if resets > self.options.resets and not self.ended:
+            self.finish(None, Ended(f"the machine reset itself (reset {resets}, allowed {self.options.resets})"))
+
     def read_console(self):
         try:
             while data := os.read(self.console_fd, 65536):
@@ -213,11 +228,13 @@ class Machine:
         child.ended()
         if self.ended:
             return
+        self.finish(*self.verdict(child))
+
+    def finish(self, result, failure):
         self.read_console()
         self.add_lines(self.assembler.flush())
-        self.result, self.failure = self.verdict(child)
         with self.changed:
-            self.ended = True
+            self.result, self.failure, self.ended = result, failure, True
             self.changed.notify_all()
 
     def verdict(self, child):
@@ -232,11 +249,13 @@ class Machine:
         if kind == mailbox.END_ERROR:
             return None, InfrastructureError(f"{text} (log: {self.dir / 'cosim.log'})" + self.dead_others(child))
         status = child.process.poll()
-        if child.name == "qemu" and self.options.kind != "cosim" and status >= 0 and not qemu_complained(child):
-            # isa-debug-exit makes (v << 1) | 1 of a byte v; QEMU's own shutdown or reset is 0
-            if status & 1:
-                return status >> 1, None
-            return None, Ended("QEMU shut the machine down (power-off, reset or triple fault)")
+        if self.events and child.name == "qemu":
+            self.events.read()
+            reason = self.events.reason("SHUTDOWN")
+            if reason == "guest-shutdown" and status & 1:
+                return status >> 1, None      # isa-debug-exit makes (v << 1) | 1 of a byte v
+            if reason and reason.startswith("guest"):
+                return None, Ended(f"the machine shut down: {reason}")
         return None, InfrastructureError(child.describe())
 
     def dead_others(self, child):
@@ -337,6 +356,8 @@ class Machine:
         if self.namespace:
             self.namespace.close()
             self.namespace = None
+        if self.events:
+            self.events.close()
         if self.mailbox:
             self.final_exits = [self.mailbox.hardware_exits(c) for c in range(self.options.cpus)]
             self.mailbox.close()
@@ -346,11 +367,3 @@ class Machine:
         while self.fds:
             os.close(self.fds.pop())
 
-
-def qemu_complained(child):
-    """QEMU ends with 1 for its own errors too; those it explains."""
-    try:
-        return any("qemu-system" in line and "warning" not in line
-                   for line in child.log.read_text(errors="replace").splitlines())
-    except OSError:
-        return False
