@@ -13,10 +13,18 @@ B ?= $(if $(filter clang%,$(notdir $(CC))),build/clang,build)
 BOOT_SRCS := boot/entry.S boot/boot_main.c boot/multiboot2.c boot/memmap.c boot/serial.c boot/ap_start.S boot/ap_start.c
 EFI_SRCS := boot/efi_main.c boot/efi_bundle.c boot/efi_image.c boot/efi_handoff.c boot/efi_payload.S \
 	boot/memmap.c boot/serial.c
-CORE_SRCS := core/symbols.c
-VMX_SRCS :=
-IOMMU_SRCS :=
-NIC_SRCS :=
+CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/config.c core/config_value.c \
+	core/console.c core/exception.c core/idt.S core/irq.c core/libc.c core/main.c core/mem.c core/paging.c core/panic.c \
+	core/pci.c core/percpu.c core/poweroff.c core/ptab.c core/symbols.c core/time.c core/vdev.c core/vioapic.c \
+	core/vmisc.c core/vpci.c core/vpic.c core/vuart.c
+VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx/sched.c vmx/ept.c vmx/exit.c \
+	vmx/exit_io.c vmx/exit_mmio.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/vlapic.c \
+	vmx/vlapic_regs.c vmx/vlapic_ipi.c
+IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/iommu.c iommu/irte.c iommu/vtd_qi.c \
+	iommu/vtd_unit.c
+NIC_SRCS := nic/igb.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c \
+	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c \
+	nic/port_regs.c nic/sriov.c nic/upstream.c
 GUEST_SRCS := guest/start.S guest/main.c \
 	guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c \

@@ -201,7 +201,7 @@ static void ram_collect(const struct bootinfo *bi)
 	if (!nr_ram)
 		panic("mem: the boot loader reported no RAM");
 	if (unused)
-		log_line("mem: %lu MiB of RAM above %llu GiB are not used", unused >> 20, MEM_MAX_PHYS / SIZE_1G);
+		log_line("mem: %lu MiB of RAM above %lu GiB are not used", unused >> 20, MEM_MAX_PHYS / SIZE_1G);
 }
 
 /* The first address from `from` at which [from, from+len) meets nothing that is taken. */

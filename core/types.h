@@ -31,14 +31,14 @@ typedef struct { u64 v; } iova_t;
 #define HPA_NONE HPA(~0ull)
 
 #define PAGE_SHIFT 12
-#define PAGE_SIZE 4096ull
+#define PAGE_SIZE 4096ul
 #define PAGE_MASK (PAGE_SIZE - 1)
-#define SIZE_2M (1ull << 21)
-#define SIZE_1G (1ull << 30)
+#define SIZE_2M (1ul << 21)
+#define SIZE_1G (1ul << 30)
 
-#define BIT(n) (1ull << (n))
+#define BIT(n) (1ul << (n))
 /* Mask of the bits hi..lo, both included. */
-#define BITS(hi, lo) ((~0ull >> (63 - (hi))) & (~0ull << (lo)))
+#define BITS(hi, lo) ((~0ul >> (63 - (hi))) & (~0ul << (lo)))
 /* Value of the field that mask selects in word; and a value moved to that place. */
 #define FIELD_GET(mask, word) (((u64)(word) & (mask)) >> __builtin_ctzll(mask))
 #define FIELD_PREP(mask, value) (((u64)(value) << __builtin_ctzll(mask)) & (mask))

@@ -177,6 +177,8 @@ static inline void irq_disable(void) { __asm__ volatile("cli" ::: "memory"); }
 static inline void irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
 /* Open the interrupt window for exactly one HLT: STI blocks interrupts until the HLT has begun. */
 static inline void irq_enable_halt_disable(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
+/* Run the NMI handler of the IDT, as if an NMI had come. */
+static inline void raise_nmi_handler(void) { __asm__ volatile("int $2" ::: "memory"); }
 static inline u64 read_rflags(void)
 {
 	u64 v;

@@ -83,13 +83,18 @@ static enum exit_action exit_external_interrupt(struct vcpu *v)
 	return EXIT_RESUME;
 }
 
-/* An NMI of ours (a kick, or hardware): nothing to do but to have come here. Exceptions are never intercepted for vmcs01. */
+/*
+ * An NMI of ours: its IDT handler runs now, and its IRET ends the blocking that the exit left (SDM 3C, NMI-exiting). Exceptions
+ * are never intercepted for vmcs01.
+ */
 static enum exit_action exit_exception_nmi(struct vcpu *v)
 {
 	u64 info = vmread(VMCS_EXIT_INTR_INFO);
 	u8 vector = (u8)FIELD_GET(INTR_VECTOR, info);
-	if (FIELD_GET(INTR_TYPE, info) == INTR_NMI)
+	if (FIELD_GET(INTR_TYPE, info) == INTR_NMI) {
+		raise_nmi_handler();
 		return EXIT_RESUME;
+	}
 	if (vector == VEC_MC)
 		panic("machine check while %s ran", v->core.vm->cfg->name);
 	return vcpu_inject_exception(v, vector, info & INTR_HAS_ERROR, (u32)vmread(VMCS_EXIT_INTR_ERROR));
