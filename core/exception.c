@@ -76,7 +76,7 @@ static void dump(const struct exc_frame *f)
 
 	log_line("PANIC: exception %lu %s, error %lx, on CPU %u", f->vector, name ? name : "(reserved)", f->error,
 		 this_cpu()->index);
-	log_line("rip %016lx %s+%lx  rflags %lx  cs %lx", f->rip, symbol ? symbol : "?", offset, f->rflags, f->cs);
+	log_line("rip %016lx %s+0x%lx  rflags %lx  cs %lx", f->rip, symbol ? symbol : "?", offset, f->rflags, f->cs);
 	log_line("rax %016lx rbx %016lx rcx %016lx rdx %016lx", f->rax, f->rbx, f->rcx, f->rdx);
 	log_line("rsi %016lx rdi %016lx rbp %016lx rsp %016lx", f->rsi, f->rdi, f->rbp, f->rsp);
 	log_line("r8  %016lx r9  %016lx r10 %016lx r11 %016lx", f->r8, f->r9, f->r10, f->r11);

@@ -38,7 +38,7 @@ void mem_init(const struct bootinfo *bi);
 void mem_init_cpu(void);
 /* Below 4 GiB, so 32-bit start-up code can load it; its entries use NX: set EFER.NXE (if the CPU has it) before CR0.PG. */
 hpa_t mem_kernel_cr3(void);
-/* Page below 1 MiB reserved for the AP trampoline; identity-mapped, writable and executable. HPA_NONE if there is none. */
+/* Page below 1 MiB reserved for the AP trampoline; identity-mapped for execution (written through the direct map). HPA_NONE: none. */
 hpa_t mem_ap_page(void);
 
 /*
@@ -61,7 +61,7 @@ static inline void *hpa_to_virt(hpa_t a) { return (void *)(DIRECT_MAP_BASE + a.v
 static inline hpa_t virt_to_hpa(const void *p) { return HPA((u64)p - DIRECT_MAP_BASE); }
 /* Physical address of something inside the image (static data); after mem_init. */
 hpa_t image_to_hpa(const void *p);
-/* True if all of [p, p+len) can be read in our tables without a fault; false before mem_init. For dumps and backtraces. */
+/* True if all of [p, p+len) can be read without a fault; before mem_init only of the image. For dumps and backtraces. */
 bool mem_is_mapped(const void *p, u64 len);
 
 /* Map device registers uncached; len and a need no alignment. Lives until the machine ends. NULL: no table space. */

@@ -1,8 +1,8 @@
 /*
  * Our own page tables and the CPU bits that go with them.
  *
- * Invariant: nothing is both writable and executable except the AP start-up page, which start-up code and its descriptors
- * share; the text and rodata of the image are read-only in the direct map, too. After mem_init entries are only added.
+ * Invariant: no mapping is both writable and executable; the text and rodata of the image are read-only in the direct map,
+ * too. After mem_init entries are only added.
  */
 #include "core/console.h"
 #include "core/mem.h"
@@ -153,7 +153,7 @@ void paging_build(const struct bootinfo *bi, hpa_t ap_page)
 	map_ranges(bi);
 	map_image();
 	protect_image_alias();
-	if (ap_page.v != HPA_NONE.v && ptab_map(&kernel, ap_page.v, ap_page, PAGE_SIZE, LEAF | PTE_W))
+	if (ap_page.v != HPA_NONE.v && ptab_map(&kernel, ap_page.v, ap_page, PAGE_SIZE, LEAF))
 		panic("paging: cannot map the AP start-up page");
 	mem_init_cpu();
 	*window = 0; /* the early tables stay as boot/ made them */
@@ -196,7 +196,9 @@ bool mem_is_mapped(const void *p, u64 len)
 	u64 va = (u64)p, end = va + len;
 	struct ptab_leaf leaf;
 
-	if (kernel.root.v == HPA_NONE.v || end < va)
+	if (kernel.root.v == HPA_NONE.v) /* the early tables of boot/ are trusted for the image only */
+		return va >= (u64)__image_start && end <= (u64)__image_end && va <= end;
+	if (end < va)
 		return false;
 	while (va < end) {
 		if ((va >> 47 && va >> 47 != BITS(16, 0)) || !ptab_walk(&kernel, va48(va), &leaf))

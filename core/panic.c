@@ -80,20 +80,19 @@ void panic(const char *fmt, ...)
  */
 void backtrace_log(u64 rip, u64 rbp)
 {
+	unsigned shown = 0;
+
 	for (unsigned n = 0; n < BACKTRACE_MAX; n++) {
 		u64 offset = 0;
 		const char *name = rip ? symbol_find(rip, &offset) : NULL;
 
 		if (rip)
-			log_line("  #%u %016lx %s+%lx", n, rip, name ? name : "?", offset);
+			log_line("  #%u %016lx %s+0x%lx", shown++, rip, name ? name : "?", offset);
 		if (!rbp || !IS_ALIGNED(rbp, 8) || !mem_is_mapped((const void *)rbp, 16))
 			return;
 		const u64 *frame = (const u64 *)rbp;
+		rbp = frame[0] > rbp ? frame[0] : 0;
 		rip = frame[1];
-		if (frame[0] && frame[0] <= rbp)
-			rbp = 0;
-		else
-			rbp = frame[0];
 		if (!rip)
 			return;
 	}
