@@ -21,7 +21,6 @@
 #define INIT_US 10000
 #define SIPI_US 200
 #define START_US 1000000
-#define STUCK_US 10000000
 
 struct ap_slot ap_slot;
 
@@ -77,30 +76,33 @@ static bool is_online(u32 index)
 	return __atomic_load_n(&cpus[index].online, __ATOMIC_ACQUIRE);
 }
 
-/* One processor, already reset by INIT. False if it does not answer. */
-static bool start_one(u32 index, u32 id, hpa_t page)
+enum outcome {
+	STARTED,
+	ABSENT,  /* nothing of it was ever seen: its index is free */
+	STRANDED /* it came, but did not get through ap_main: it keeps its stack and its index */
+};
+
+/* One processor, already reset by INIT. */
+static enum outcome start_one(u32 index, u32 id, hpa_t page)
 {
 	u8 *stack = pages_alloc(&mem_self, STACK_ORDER);
 
 	if (!stack) {
 		log_line("CPU with APIC id %u: no memory for its stack", id);
-		return false;
+		return ABSENT;
 	}
 	slot_open(index, id, stack);
 	apic_send_sipi(id, page);
 	if (!wait_until(slot_taken(), SIPI_US))
 		apic_send_sipi(id, page);
 	if (wait_until(is_online(index), START_US))
-		return true;
-	if (slot_close()) {
-		log_line("CPU with APIC id %u does not start: going on without it", id);
-		cpus[index].stack = NULL;
-		pages_free(&mem_self, stack, STACK_ORDER);
-		return false;
-	}
-	if (!wait_until(is_online(index), STUCK_US))
-		panic("CPU with APIC id %u took its stack but did not come up", id);
-	return true;
+		return STARTED;
+	if (!slot_close())
+		return STRANDED;
+	log_line("CPU with APIC id %u does not start: going on without it", id);
+	cpus[index].stack = NULL;
+	pages_free(&mem_self, stack, STACK_ORDER);
+	return ABSENT;
 }
 
 /* All are reset first, so that the ten milliseconds pass once. Returns how many others there are. */
@@ -122,6 +124,7 @@ static u32 reset_others(const u32 *ids, u32 nr)
 u32 ap_start_all(const u32 *apic_ids, u32 nr)
 {
 	hpa_t page = mem_ap_page();
+	enum outcome outcome = ABSENT;
 	u32 left;
 
 	nr_cpus = 1;
@@ -131,14 +134,17 @@ u32 ap_start_all(const u32 *apic_ids, u32 nr)
 	}
 	write_trampoline(page);
 	left = reset_others(apic_ids, nr);
-	for (u32 i = 0; i < nr && nr_cpus < MAX_CPUS; i++) {
+	for (u32 i = 0; i < nr && nr_cpus < MAX_CPUS && outcome != STRANDED; i++) {
 		if (apic_ids[i] == apic_id())
 			continue;
 		left--;
-		if (start_one(nr_cpus, apic_ids[i], page))
+		outcome = start_one(nr_cpus, apic_ids[i], page);
+		if (outcome == STARTED)
 			nr_cpus++;
 	}
-	if (left)
+	if (outcome == STRANDED)
+		log_line("a CPU came up but cannot be used; it and the %u after it stay halted", left);
+	else if (left)
 		log_line("%u more CPUs than the %u that are supported: they stay halted", left, MAX_CPUS);
 	return nr_cpus;
 }

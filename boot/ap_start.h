@@ -13,8 +13,9 @@
 /*
  * Start the processors with the given APIC ids, one after the other; the caller's own id among them is passed over.
  * Each gets the next index from 1 on and a 16 KiB stack (cpus[index].stack), and runs ap_main(index); it counts as
- * started once ap_main has set cpus[index].online. One that does not come up within a second is reported and left out,
- * and the next one gets its index. Sets nr_cpus and returns it (the caller included, at most MAX_CPUS).
+ * started once ap_main has set cpus[index].online. One that never appears within a second is reported and left out, and
+ * the next one gets its index. One that appears but stops inside ap_main keeps its index: it ends the list. Sets nr_cpus
+ * and returns it (the caller included, at most MAX_CPUS).
  *
  * Boot CPU only, once, after mem_init, percpu_init, apic_init, time_init.
  */
