@@ -75,7 +75,6 @@ struct vm {
 	u32 nr_vcpus;
 	struct nic_port *ports[CFG_MAX_NICS];
 	u32 nr_ports;
-	bool quarantine;               /* a device may still reach its RAM: vm_destroy must not give the pages back */
 	u32 ending;                    /* atomic: somebody is writing exit_code and why; state follows */
 	u32 state;                     /* enum vm_state, atomic */
 	u32 exit_code;

@@ -39,6 +39,9 @@ static int map_vfs(struct igb *pf)
 		vf->bar3 = tables + v * IGB_VF_BAR_LEN;
 		vf->rid = sriov_vf_rid(s, v);
 		vf->state = VF_FREE;
+		int r = iommu_vf_declare(vf->rid, pf->rid);
+		if (r)
+			return r;
 	}
 	pf->nr_vfs = s->nr_vfs;
 	return 0;

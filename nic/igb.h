@@ -44,6 +44,7 @@ struct igb_vf {
 	enum igb_vf_state state;
 	struct vm *vm;
 	struct iommu_domain *domain;
+	bool attached;                /* the IOMMU lets it into its domain */
 	volatile u8 *regs, *bar3;     /* its BAR0; its MSI-X tables */
 	struct msix msix;
 	int irte[IGB_VF_VECTORS];     /* handles, or -1 */
@@ -56,7 +57,7 @@ struct igb_vf {
 	u32 nr_hashes;
 	struct igb_mailbox mbx;
 	struct igb_counter stat[IGB_NR_STATS];
-	u64 faults_before;            /* charged to the VM when the VF was given */
+	u64 faults_before, irqs_before; /* when the VF was given */
 };
 
 struct igb {
@@ -139,7 +140,7 @@ int igb_pf_irq_init(struct igb *pf);
 
 /* igb_vf.c */
 static inline struct igb_vf *igb_vf_of(struct nic_lower *l) { return l->priv; }
-/* The IOMMU could not be flushed for it: silence it, end its VM, never use it again. */
+/* The IOMMU could not be flushed for it: isolate it, end its VM, never use it again. */
 void igb_vf_lose(struct igb_vf *vf, const char *what);
 /* Which MAC it will have: the configuration's, or one made from the PF's. */
 void igb_vf_default_mac(const struct igb_vf *vf, u8 mac[6]);

@@ -21,7 +21,9 @@ void igb_vf_lose(struct igb_vf *vf, const char *what)
 {
 	vf_command(vf, VF_QUIET);
 	vf->state = VF_LOST;
-	vf->vm->quarantine = true;
+	if (!iommu_isolate(vf->rid))
+		panic("VF " RID_FMT " can be neither flushed from the IOMMU nor silenced (%s)", RID_ARG(vf->rid), what);
+	vf->attached = false;
 	log_line("nic: VF " RID_FMT " of VM %s: %s; it is switched off for good", RID_ARG(vf->rid), vf->vm->cfg->name, what);
 	vm_end(vf->vm, 1, "its network device could not be isolated in order (VF " RID_FMT ": %s)", RID_ARG(vf->rid), what);
 }
@@ -168,7 +170,9 @@ static int vf_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config 
 	r = iommu_attach(vf->domain, vf->rid);
 	if (r)
 		goto fail_attach;
+	vf->attached = true;
 	vf->faults_before = iommu_faults_of(vm);
+	vf->irqs_before = __atomic_load_n(&l->bound->nr_irqs, __ATOMIC_RELAXED);
 	msix_enable(&vf->msix);
 	vf_start(vf);
 	return 0;
@@ -216,12 +220,11 @@ static int vf_free(struct nic_lower *l)
 		log_line("nic: VF " RID_FMT " did not come back from its reset", RID_ARG(vf->rid));
 		lost = true;
 	}
-	if (iommu_detach(vf->domain, vf->rid)) {
-		/* The hardware may still walk its tables: they stay. */
+	if (vf->attached && iommu_detach(vf->domain, vf->rid)) {
 		igb_vf_lose(vf, "it could not be detached from its memory");
-		vf->vm = NULL;
-		return -EIO;
+		lost = true;
 	}
+	vf->attached = false;
 	iommu_domain_destroy(vf->domain);
 	vf->domain = NULL;
 	vf->vm = NULL;

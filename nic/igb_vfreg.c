@@ -41,7 +41,7 @@ int igb_stats(struct nic_lower *l, struct nest_nic_stats *out)
 		.rx_multicast = vf->stat[IGB_STAT_RX_MC].total,
 	};
 	spin_unlock(&vf->pf->lock);
-	out->irqs = l->bound ? __atomic_load_n(&l->bound->nr_irqs, __ATOMIC_RELAXED) : 0;
+	out->irqs = __atomic_load_n(&l->bound->nr_irqs, __ATOMIC_RELAXED) - vf->irqs_before;
 	out->faults = iommu_faults_of(vf->vm) - vf->faults_before;
 	return 0;
 }

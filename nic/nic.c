@@ -5,6 +5,7 @@
  */
 #include "core/errno.h"
 #include "core/hypercall.h"
+#include "core/report.h"
 #include "nic/port.h"
 
 #define CLASS_NETWORK 0x02
@@ -47,34 +48,38 @@ static void probe_all(void)
 	}
 }
 
+/* ---- report ---- */
+
+static void report_line(const struct nic_port *p, const struct nest_nic_stats *s)
+{
+	char counts[256] = "";
+	if (s)
+		format(counts, sizeof(counts), ",\"rx_packets\":%lu,\"rx_bytes\":%lu,\"tx_packets\":%lu,\"tx_bytes\":%lu,"
+		       "\"rx_multicast\":%lu,\"faults\":%lu", s->rx_packets, s->rx_bytes, s->tx_packets, s->tx_bytes, s->rx_multicast,
+		       s->faults);
+	log_report("{\"section\":\"nic\",\"level\":%u,\"vm\":\"%s\",\"port\":%u,\"lower\":\"%s\",\"open\":%s,\"irqs\":%lu%s}",
+		   outer_depth(), p->vm->cfg->name, p->index, p->lower->ops->name, p->open ? "true" : "false", p->nr_irqs, counts);
+}
+
+/* The packets of an inner's open port are counted by its outer, who prints them; asking it would put a hypercall into the report. */
+static void report_port(struct nic_port *p)
+{
+	struct nest_nic_stats s;
+	if (port_enter(p))
+		return;
+	bool known = (!p->open || !outer_present()) && !port_stats(p, &s);
+	report_line(p, known ? &s : NULL);
+	port_leave(p);
+}
+
+static void nic_report(void) { port_for_each(report_port); }
+
 int nic_init(void)
 {
+	report_add_section(nic_report);
 	if (outer_present())
 		upstream_init();
 	else
 		probe_all();
 	return (int)nr_lowers;
 }
-
-/* ---- report ---- */
-
-/* An inner's port has its packets counted by its outer, who prints them; asking again would cost a hypercall in the report. */
-static void report_port(struct nic_port *p)
-{
-	struct nest_nic_stats s = { 0 };
-	if (port_enter(p))
-		return;
-	bool mine = p->open && !outer_present() && !p->lower->ops->stats(p->lower, &s);
-	if (mine)
-		log_report("{\"section\":\"nic\",\"level\":%u,\"vm\":\"%s\",\"port\":%u,\"lower\":\"%s\",\"open\":true,\"irqs\":%llu,"
-			   "\"rx_packets\":%llu,\"rx_bytes\":%llu,\"tx_packets\":%llu,\"tx_bytes\":%llu,\"rx_multicast\":%llu,\"faults\":%llu}",
-			   outer_depth(), p->vm->cfg->name, p->index, p->lower->ops->name, (unsigned long long)p->nr_irqs,
-			   (unsigned long long)s.rx_packets, (unsigned long long)s.rx_bytes, (unsigned long long)s.tx_packets,
-			   (unsigned long long)s.tx_bytes, (unsigned long long)s.rx_multicast, (unsigned long long)s.faults);
-	else
-		log_report("{\"section\":\"nic\",\"level\":%u,\"vm\":\"%s\",\"port\":%u,\"lower\":\"%s\",\"open\":%s,\"irqs\":%llu}", outer_depth(),
-			   p->vm->cfg->name, p->index, p->lower->ops->name, p->open ? "true" : "false", (unsigned long long)p->nr_irqs);
-	port_leave(p);
-}
-
-void nic_report(void) { port_for_each(report_port); }

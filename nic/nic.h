@@ -83,6 +83,7 @@ struct nic_ops {
 	int (*irq_set)(struct nic_lower *l, u32 index, const struct nic_irq_request *req);
 	int (*irq_mask)(struct nic_lower *l, u32 index, bool mask);
 	int (*irq_clear)(struct nic_lower *l, u32 index);
+	/* Totals since alloc. */
 	int (*stats)(struct nic_lower *l, struct nest_nic_stats *out);
 	/* Stop, scrub, give the VF back; every DMA of it has ended when this returns. -EIO: isolated but lost, never reused. */
 	int (*free)(struct nic_lower *l);
@@ -116,22 +117,24 @@ struct nic_port {
 	u64 nr_irqs;                     /* interrupts of the port that this level handled (atomic) */
 	/* what is mapped for DMA: needed to check new maps and unmaps */
 	struct nic_dma_book *dma;
+	struct nest_nic_stats before;    /* totals of earlier openings */
 };
 
 /* ---- called by core/main.c ---- */
-/* Probe: the outer's ports if there is one, else every NIC we have a driver for. Returns the number of lower ports. */
+/*
+ * Probe: the outer's ports if there is one, else every NIC we have a driver for. Adds the NIC section to the report. Returns the
+ * number of lower ports.
+ */
 int nic_init(void);
 /* Bind hypercalls HC_NIC_*. */
 void nic_hypercalls_init(void);
 /*
  * vm_arch hooks: ports of a VM from its configuration. -ENODEV with a log line if a lower port does not exist, -EBUSY with one
  * if another VM has it; nothing is bound then. fini: the VM has ended and none of its vCPUs runs; its ports are closed, whatever
- * the VM did, and vm->quarantine is set if a device could not be proven to be silent.
+ * the VM did, and no device reaches its memory afterwards.
  */
 int nic_ports_init(struct vm *vm);
 void nic_ports_fini(struct vm *vm);
-/* Print the NIC section of the report. */
-void nic_report(void);
 
 /* ---- for implementers ---- */
 /* Add a lower port. Returns its index, -ENOSPC. */
@@ -148,7 +151,7 @@ int upstream_init(void);
  * Both are called with a nic_irq's lock held and must take no lock of nic/.
  */
 struct nic_irq_sink {
-	void (*post_own)(struct vcpu_core *v, u8 vector);
+	void (*post_own)(struct vcpu_core *v, u8 vector); /* both count nic_irqs of v */
 	bool (*post_direct)(struct vcpu_core *v, hpa_t pi, u8 pi_vector);
 	/* hpa of a vCPU's own descriptor, HPA_NONE when it is not processed by the CPU (no posted interrupts here). */
 	hpa_t (*own_descriptor)(struct vcpu_core *v);

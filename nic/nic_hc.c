@@ -163,7 +163,7 @@ static s64 hc_nic_stats(struct hc_call *c)
 	s64 r = enter_handle(c, &p);
 	if (r)
 		return r;
-	r = p->lower->ops->stats(p->lower, &stats);
+	r = port_stats(p, &stats);
 	port_leave(p);
 	if (!r)
 		memcpy(c->rec, &stats, sizeof(stats));

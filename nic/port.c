@@ -4,6 +4,8 @@
  * Invariant: ports live in a pool that is never freed, so that a late interrupt or timer finds a port, at worst a closed one. After
  * port_close nothing of the port is left at the lower link, in the IOMMU, in the VM's EPT or on its bill.
  */
+#include <string.h>
+
 #include "core/errno.h"
 #include "nic/port.h"
 
@@ -28,6 +30,24 @@ int port_info(struct nic_port *p, struct nest_nic_info *out)
 	int r = p->lower->ops->info(p->lower, out);
 	if (!r && p->cfg->mode != NIC_PASSTHROUGH)
 		out->mode = 0;
+	return r;
+}
+
+/* The record is nothing but 64-bit counters. */
+static void stats_add(struct nest_nic_stats *to, const struct nest_nic_stats *s)
+{
+	u64 *a = (u64 *)to;
+	const u64 *b = (const u64 *)s;
+	for (u32 i = 0; i < sizeof(*to) / sizeof(u64); i++)
+		a[i] += b[i];
+}
+
+int port_stats(struct nic_port *p, struct nest_nic_stats *out)
+{
+	memset(out, 0, sizeof(*out));
+	int r = p->open ? p->lower->ops->stats(p->lower, out) : 0;
+	if (!r)
+		stats_add(out, &p->before);
 	return r;
 }
 
@@ -57,9 +77,12 @@ int port_open(struct nic_port *p)
  */
 int port_close(struct nic_port *p)
 {
+	struct nest_nic_stats total;
 	int r = p->regs_mapped ? port_unmap_regs(p) : 0;
 	if (r)
 		return r;
+	if (!port_stats(p, &total))
+		p->before = total;
 	p->open = false;
 	for (u32 i = 0; i < NIC_MAX_VECTORS; i++)
 		if (p->irq[i].used)
@@ -115,6 +138,7 @@ static int port_bind(struct vm *vm, u32 index)
 	p->index = index;
 	p->cfg = cfg;
 	p->nr_irqs = 0;
+	memset(&p->before, 0, sizeof(p->before));
 	port_irq_init(p);
 	vm->ports[index] = p;
 	vm->nr_ports = index + 1;

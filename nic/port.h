@@ -33,6 +33,8 @@ u32 nic_lower_count(void);
 int port_open(struct nic_port *p);
 int port_close(struct nic_port *p);
 int port_info(struct nic_port *p, struct nest_nic_info *out);
+/* Totals over all openings of the port; while it is closed, without asking anybody. */
+int port_stats(struct nic_port *p, struct nest_nic_stats *out);
 /* Visit every bound port (for the report). */
 void port_for_each(void (*fn)(struct nic_port *p));
 

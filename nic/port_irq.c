@@ -16,8 +16,6 @@
 #define RETRY_US 1000
 #define FIRST_VECTOR 16
 
-const struct nic_irq_sink *nic_irq_sink;
-
 void port_irq_init(struct nic_port *p)
 {
 	/* Not the timer: it may still be armed for the port's last owner. */
@@ -83,7 +81,6 @@ static void nic_irq(void *arg, u8 vector)
 	bool used = q->used;
 	if (used) {
 		__atomic_fetch_add(&q->port->nr_irqs, 1, __ATOMIC_RELAXED);
-		q->target->count.nic_irqs++;
 		bool own = q->pi_gpa.v == ~0ull || !nic_irq_sink->post_direct(q->target, q->pi, q->pi_vector);
 		if (own)
 			nic_irq_sink->post_own(q->target, q->vector);

@@ -57,15 +57,14 @@ static const struct vdev_ops page0_ops = { .read = page0_read, .write = page0_wr
 static bool overlaps(u64 a, u64 a_len, u64 b, u64 b_len) { return a < b + b_len && b < a + a_len; }
 
 /* Free of RAM, devices and interrupt addresses. Under vm->lock. */
-static bool window_free(const struct vm *vm, u64 gpa)
+static bool window_free(struct vm *vm, u64 gpa)
 {
 	struct ptab_leaf leaf;
 	if (overlaps(gpa, NIC_REGS_LEN, 0, vm->ram_low) || overlaps(gpa, NIC_REGS_LEN, BIT(32), vm->ram_high) ||
 	    overlaps(gpa, NIC_REGS_LEN, APIC_WINDOW_FIRST, APIC_WINDOW_LAST + 1 - APIC_WINDOW_FIRST))
 		return false;
-	for (u32 i = 0; i < vm->mmio.nr; i++)
-		if (overlaps(gpa, NIC_REGS_LEN, vm->mmio.range[i].base, vm->mmio.range[i].len))
-			return false;
+	if (vdev_claims(&vm->mmio, gpa, NIC_REGS_LEN))
+		return false;
 	for (u64 off = 0; off < NIC_REGS_LEN; off += PAGE_SIZE)
 		if (ptab_walk(&vm->ept, gpa + off, &leaf))
 			return false;
