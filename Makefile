@@ -41,6 +41,12 @@ UNIT_memmap_SRCS = boot/memmap.c
 UNIT_TESTS += multiboot2
 UNIT_multiboot2_SRCS = boot/multiboot2.c boot/memmap.c
 
+UNIT_TESTS += guest_ip guest_vf guest_cmdline guest_blast
+UNIT_guest_ip_SRCS = guest/net/ip.c
+UNIT_guest_vf_SRCS = guest/net/vf_plugin.c
+UNIT_guest_cmdline_SRCS = guest/lib/cmdline.c guest/lib/mbi.c
+UNIT_guest_blast_SRCS = guest/work/blast_proto.c
+
 # ---- flags ----
 
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
