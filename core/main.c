@@ -52,6 +52,7 @@ static void arch_vm_kick(struct vm *vm)
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpus[i])
 			vcpu_request(vm->vcpus[i], 0);
+	sched_ask_reap();
 }
 
 static void arch_vm_fini(struct vm *vm)

@@ -65,11 +65,32 @@ static void update_lma(u64 cr0)
 	vmwrite(VMCS_ENTRY_CONTROLS, on ? ctl | ENTRY_IA32E : ctl & ~ENTRY_IA32E);
 }
 
+/*
+ * PAE paging keeps its four top entries in the VMCS (SDM 3C, Guest Page-Directory-Pointer-Table Entries); the MOV to CR that
+ * we emulate would have loaded them. False: reserved bits in a present entry, which is #GP for the guest.
+ */
+static bool load_pdptes(struct vcpu *v, u64 cr3)
+{
+	u64 pdpte[4] = { 0 };
+	if (vm_read(v->core.vm, GPA(cr3 & 0xffffffe0), pdpte, sizeof(pdpte)))
+		return false;
+	for (u32 i = 0; i < 4; i++)
+		if ((pdpte[i] & BIT(0)) && (pdpte[i] & (BITS(2, 1) | BITS(8, 5) | BITS(63, 52))))
+			return false;
+	for (u32 i = 0; i < 4; i++)
+		vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, pdpte[i]);
+	return true;
+}
+
+static bool pae_paging(u64 cr0, u64 cr4) { return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(vmread(VMCS_GUEST_EFER) & EFER_LME); }
+
 bool vcpu_set_cr0(struct vcpu *v, u64 value)
 {
 	value = (value & CR0_DEFINED) | CR0_ET;
 	u64 old = vcpu_read_cr0();
 	if (!cr0_valid(value))
+		return false;
+	if (pae_paging(value, vcpu_read_cr4()) && !load_pdptes(v, no_ug_read_cr3(v)))
 		return false;
 	u64 real = (value & ~(CR0_CD | CR0_NW)) | CR0_NE;
 	vmwrite(VMCS_CR0_READ_SHADOW, value);
@@ -89,6 +110,8 @@ bool vcpu_set_cr4(struct vcpu *v, u64 value)
 	if ((value & CR4_PCIDE) && !(vcpu_read_cr4() & CR4_PCIDE) && (!long_mode() || (vmread(VMCS_GUEST_CR3) & 0xfff)))
 		return false;
 	if (!(value & CR4_VMXE) && nested_vmx_on(v))
+		return false;
+	if (pae_paging(vcpu_read_cr0(), value) && !load_pdptes(v, no_ug_read_cr3(v)))
 		return false;
 	vmwrite(VMCS_CR4_READ_SHADOW, value);
 	vmwrite(VMCS_GUEST_CR4, (value & ~CR4_MCE) | CR4_VMXE);
@@ -125,8 +148,9 @@ static enum exit_action mov_to_cr(struct vcpu *v, u32 cr, u64 value)
 		ok = vcpu_set_cr0(v, value);
 		break;
 	case 3:
-		no_ug_write_cr3(v, value);
-		ok = true;
+		ok = !pae_paging(vcpu_read_cr0(), vcpu_read_cr4()) || load_pdptes(v, value);
+		if (ok)
+			no_ug_write_cr3(v, value);
 		break;
 	case 4:
 		ok = vcpu_set_cr4(v, value);

@@ -69,16 +69,6 @@ static void to_identity(struct vcpu *v)
 	vmwrite(VMCS_GUEST_CR4, (cr4 | CR4_PSE) & ~CR4_PAE);
 }
 
-/* PAE paging keeps its four top entries in the VMCS (SDM 3C, Guest Page-Directory-Pointer-Table Entries). */
-static void load_pdptes(struct vcpu *v, u64 cr3)
-{
-	u64 pdpte[4] = { 0 };
-	if (vm_read(v->core.vm, GPA(cr3 & 0xffffffe0), pdpte, sizeof(pdpte)))
-		log_limited(5, "%s: CR3 %#lx is not in memory", v->core.vm->cfg->name, (unsigned long)cr3);
-	for (u32 i = 0; i < 4; i++)
-		vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, pdpte[i]);
-}
-
 static void to_guest_paging(struct vcpu *v)
 {
 	u64 shadow = vmread(VMCS_CR4_READ_SHADOW), cr4 = vmread(VMCS_GUEST_CR4) & ~(CR4_PAE | CR4_PSE);
@@ -87,8 +77,6 @@ static void to_guest_paging(struct vcpu *v)
 		vmwrite(VMCS_GUEST_CR3, v->identity_cr3);
 	v->real_mode_fallback = false;
 	cr3_exits(false);
-	if ((shadow & CR4_PAE) && !(vmread(VMCS_GUEST_EFER) & EFER_LMA))
-		load_pdptes(v, vmread(VMCS_GUEST_CR3));
 }
 
 void no_ug_apply(struct vcpu *v, u64 wanted_cr0)

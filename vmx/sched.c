@@ -21,12 +21,28 @@ struct ring {
 
 static struct ring rings[MAX_CPUS];
 static u32 stopping;
+static u32 reap_wanted;        /* a VM has ended: CPU 0 is to look */
 static bool (*reaper)(void);
 
 void sched_set_reaper(bool (*reap)(void)) { reaper = reap; }
 
 static struct ring *my_ring(void) { return &rings[this_cpu()->index]; }
-bool sched_slice_over(void) { return READ_ONCE(my_ring()->slice_over); }
+bool sched_slice_over(void) { return READ_ONCE(my_ring()->slice_over) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0); }
+
+void sched_ask_reap(void)
+{
+	__atomic_store_n(&reap_wanted, 1, __ATOMIC_SEQ_CST);
+	if (this_cpu()->index != 0)
+		apic_send(cpus[0].apic_id, IRQ_VEC_KICK);
+}
+
+/* True when no VM is left. */
+static bool reap(void)
+{
+	if (this_cpu()->index != 0 || !reaper || !__atomic_exchange_n(&reap_wanted, 0, __ATOMIC_SEQ_CST))
+		return false;
+	return reaper();
+}
 static void slice_end(void *ring) { ((struct ring *)ring)->slice_over = true; }
 
 void sched_add(struct vcpu *v)
@@ -160,7 +176,7 @@ void sched_run(void)
 	while (!READ_ONCE(stopping)) {
 		irq_poll();
 		drop_if_ended();
-		if (this_cpu()->index == 0 && reaper && reaper()) {
+		if (reap()) {
 			sched_stop();
 			return;
 		}

@@ -19,7 +19,9 @@ void sched_remove_vm(struct vm *vm);
 bool sched_slice_over(void);
 /* Called by the boot CPU when all VMs are gone: lets the other CPUs' sched_run return. */
 void sched_stop(void);
-/* VMs that ended and wait for their end of life are handed to this function by the CPU loop (boot CPU). */
+/* The boot CPU's loop calls this function after sched_ask_reap: it destroys ended VMs and returns true if none is left. */
 void sched_set_reaper(bool (*reap)(void));
+/* A VM has ended. Any CPU. */
+void sched_ask_reap(void);
 
 #endif
