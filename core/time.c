@@ -13,7 +13,12 @@
 #include "core/x86.h"
 
 #define PM_TIMER_HZ 3579545u /* ACPI, Power Management Timer */
-#define PM_TIMER_STUCK 100000u
+#define PM_TIMER_STUCK 1000u
+/*
+ * TSC ticks between two looks at the PM timer: a look may take far longer than its instructions (port I/O that an outer or
+ * an emulator serves), and must not weigh in what waits without port I/O are measured by.
+ */
+#define PM_TIMER_PAUSE 1000000u
 #define PIT_HZ 1193182u
 #define PIT_CHANNEL2 0x42
 #define PIT_COMMAND 0x43
@@ -67,6 +72,8 @@ static u64 khz_from_pm_timer(void)
 	u32 first = inl(fadt.pm_timer_port), ticks = 0;
 	u64 start = rdtsc();
 	for (u32 still = 0; ticks < goal;) {
+		for (u64 next = rdtsc() + PM_TIMER_PAUSE; rdtsc() < next;)
+			cpu_relax();
 		u32 now = (inl(fadt.pm_timer_port) - first) & 0xffffff;
 
 		still = now == ticks ? still + 1 : 0;
@@ -76,6 +83,7 @@ static u64 khz_from_pm_timer(void)
 		}
 		ticks = now;
 	}
+	wait_end(start);
 	return (rdtsc() - start) * PM_TIMER_HZ / ticks / 1000;
 }
 
