@@ -19,6 +19,8 @@
  * an emulator serves), and must not weigh in what waits without port I/O are measured by.
  */
 #define PM_TIMER_PAUSE 1000000u
+#define QUICK_POLLS 100u
+#define POLL_PAUSE_US 4
 #define PIT_HZ 1193182u
 #define PIT_CHANNEL2 0x42
 #define PIT_COMMAND 0x43
@@ -42,6 +44,14 @@ u64 wait_begin(void)
 void wait_end(u64 start)
 {
 	this_cpu()->wait_tsc += rdtsc() - start;
+}
+
+void wait_pause(u32 *polls)
+{
+	u64 until = rdtsc() + (++*polls > QUICK_POLLS ? us_to_tsc(POLL_PAUSE_US) : 0);
+	do
+		cpu_relax();
+	while (rdtsc() < until);
 }
 
 void delay_us(u64 us)

@@ -18,6 +18,8 @@ void delay_us(u64 us);
 /* Book-keeping of wait_until: not to be called directly. */
 u64 wait_begin(void);
 void wait_end(u64 start);
+/* Between two looks: nothing at first, then a few microseconds, so that looks at slow registers do not stretch the wait. */
+void wait_pause(u32 *polls);
 
 /*
  * Spin until cond is true or us microseconds have passed; true if cond became true. The ticks are left out of boot
@@ -25,9 +27,10 @@ void wait_end(u64 start);
  */
 #define wait_until(cond, us) wait_until_checked(({ \
 	u64 start_ = wait_begin(), end_ = start_ + us_to_tsc(us); \
+	u32 polls_ = 0; \
 	bool ok_; \
 	while (!(ok_ = (cond)) && rdtsc() < end_) \
-		cpu_relax(); \
+		wait_pause(&polls_); \
 	if (!ok_) \
 		ok_ = (cond); \
 	wait_end(start_); \
