@@ -12,6 +12,8 @@ void report_init(void);
 int report_phase(u32 phase, const char *name);
 /* Print what this level counted, per phase. Called by HC_REPORT and when a VM ends. */
 void report_print(void);
+/* Free what was kept for a VM that goes. */
+void report_forget(struct vm *vm);
 /* Extra sections that other modules print with the report (iommu, nic): called with nothing held. At most 8. */
 void report_add_section(void (*fn)(void));
 /* Names of basic exit reasons, from vmx/ (upward table). */

@@ -79,6 +79,7 @@ struct vm {
 	u32 state;                     /* enum vm_state, atomic */
 	u32 exit_code;
 	char why[96];                  /* why it ended, for the console */
+	struct report_vm *report;      /* its snapshots (core/report.c) */
 };
 
 /* How a guest starts: 32-bit flat protected mode, paging off (Multiboot Specification, Machine state). */
@@ -116,6 +117,12 @@ int vm_create(struct vm **out, const struct vm_config *cfg, const struct bundle 
 void vm_end(struct vm *vm, u32 exit_code, const char *fmt, ...) __printf_like(3, 4);
 /* Free everything. The VM has ended and no vCPU of it is current anywhere. */
 void vm_destroy(struct vm *vm);
+/*
+ * Call fn for every VM that exists, under the VM list's lock: it creates and destroys none. The core part of a vCPU (NULL
+ * while the VM is being made).
+ */
+void vm_for_each(void (*fn)(struct vm *vm, void *arg), void *arg);
+static inline struct vcpu_core *vm_vcpu(const struct vm *vm, u32 i) { return (struct vcpu_core *)vm->vcpus[i]; }
 static inline bool vm_ended(const struct vm *vm) { return READ_ONCE(vm->state) == VM_ENDED; }
 
 /*
