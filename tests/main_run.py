@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""`make run`: Nestling in Nestling with a guest on a virtual function, traffic with a stock Linux network stack, the table.
+
+    main_run.py [--write-bundle FILE]      FILE: only write L0's bundle there (make image)
+
+Options come as environment variables (make help): DEPTH CPUS MACHINE GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE COUNT.
+Exit status: 0 only if the traffic was correct (a guest of one's own: only if it ended with code 0).
+"""
+import os
+import signal
+import sys
+from pathlib import Path
+
+import spine    # first: it tells Python where the machine's modules are
+
+import cpio
+import image
+import options
+import paths
+from machine import Ended, Hang, InfrastructureError, Machine
+
+HANG = 300
+
+
+def setting(name, default):
+    return os.environ.get(name) or default
+
+
+class Run:
+    def __init__(self):
+        self.depth = int(setting("DEPTH", "2"))
+        self.cpus = int(setting("CPUS", "1"))
+        self.kind = setting("MACHINE", "cosim")
+        self.own_guest = "GUEST" in os.environ and bool(os.environ["GUEST"])
+        self.own_bundle = setting("BUNDLE", None)
+        self.count = int(setting("COUNT", "20000"))
+        self.dir = paths.BUILD / "run" / f"main-{self.kind}-depth{self.depth}-smp{self.cpus}"
+        if self.depth not in (1, 2):
+            sys.exit("DEPTH is 1 or 2")
+        if self.cpus not in (1, 2, 4):
+            sys.exit("CPUS is 1, 2 or 4")
+
+    @property
+    def plain(self):
+        """The run whose traffic we know how to check."""
+        return not self.own_guest and not self.own_bundle
+
+    def guest(self):
+        if self.own_guest:
+            return spine.Guest(setting("GUEST", None), setting("GUEST_CMDLINE", ""), setting("GUEST_MODULES", "").split(),
+                               memory=256, cpus=range(self.cpus))
+        words = f"echo blast ip={spine.GUEST_IP} peer={spine.HOST_IP} port={spine.PORT} count={self.count}"
+        return spine.Guest(cmdline=setting("GUEST_CMDLINE", words))
+
+    def bundle(self):
+        if self.own_bundle:
+            path = Path(self.own_bundle)
+            return cpio.archive(cpio.read_directory(path)) if path.is_dir() else path.read_bytes()
+        return cpio.archive(spine.bundle(self.depth, self.guest(), self.cpus))
+
+    def machine_options(self):
+        self.dir.mkdir(parents=True, exist_ok=True)
+        disk = self.dir / "disk.img"
+        image.make_nestling(disk, paths.built("nestling.efi", "Nestling"), self.bundle())
+        return options.Options(kind=self.kind, cpus=self.cpus, disk=str(disk))
+
+
+def traffic(m, run):
+    m.expect(r"guest: echo: ready", HANG)
+    print("main: " + spine.ping(m), flush=True)
+    print(f"main: UDP echo: {spine.udp_echo(m)} datagrams there and back", flush=True)
+    peer = spine.start_blast(m, run.dir)
+    result = spine.finish_blast(peer, run.dir, HANG)
+    print(f"main: blast: {result}", flush=True)
+
+
+def drive(m, run):
+    if run.plain and m.tap:
+        traffic(m, run)
+    code = None
+    for _ in m.follow(HANG):
+        pass
+    code = m.wait(HANG)
+    m.reports.write(run.dir / "report.json")
+    if run.plain and not m.tap:
+        raise spine.TrafficError(f"no traffic with Linux: {m.without_tap}")
+    return code
+
+
+def show(line):
+    print(line, flush=True)
+
+
+def main(argv):
+    run = Run()
+    if argv[:1] == ["--write-bundle"] and len(argv) == 2:
+        Path(argv[1]).write_bytes(run.bundle())
+        return 0
+    print(f"main: machine {run.kind}, {run.cpus} CPU(s), depth {run.depth}; log in {run.dir.relative_to(paths.REPO)}", flush=True)
+    m = Machine(run.machine_options(), run.dir, show)
+    try:
+        with m:
+            code = drive(m, run)
+    except (spine.TrafficError, Hang, Ended) as e:
+        print(f"main: FAILED: {e}; log {run.dir.relative_to(paths.REPO)}/console.log", file=sys.stderr)
+        return 1
+    except InfrastructureError as e:
+        print(f"main: the machine failed: {e}", file=sys.stderr)
+        return 2
+    print("\n".join(spine.table(m.reports)))
+    print(f"main: exit code {code}; report in {(run.dir / 'report.json').relative_to(paths.REPO)}")
+    return code
+
+
+def terminate(signum, frame):
+    signal.signal(signum, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, terminate)
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

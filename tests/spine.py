@@ -1,0 +1,154 @@
+"""The main scenario: bundles for any depth, traffic with the guest, the table of counts.
+
+Invariant: a run is good only if every check of the traffic held at both ends; the table shows what the levels reported,
+nothing computed from expectations.
+"""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parent
+sys.path.insert(0, str(TESTS / "machine"))
+
+import cpio     # noqa: E402
+import paths    # noqa: E402
+
+GUEST_IP, HOST_IP, PORT = "10.0.0.2", "10.0.0.1", 5000
+GUEST_MIB, LEVEL_MIB = 64, 128
+
+
+def section(name, kernel, memory, cpus, cmdline="", modules=(), nic="", vmx=True):
+    lines = [f"[vm {name}]", f"kernel = {kernel}", f"memory = {memory}M", "cpus = " + " ".join(map(str, cpus))]
+    if cmdline:
+        lines.append(f"cmdline = {cmdline}")
+    lines += [f"module = {m}" for m in modules]
+    if nic:
+        lines.append(f"nic = {nic}")
+    if not vmx:
+        lines.append("vmx = off")
+    return "\n".join(lines) + "\n"
+
+
+class Guest:
+    """What runs innermost: ours, or a kernel of the user's."""
+
+    def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02"):
+        self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
+        self.cmdline, self.memory, self.cpus, self.mac = cmdline, memory, list(cpus), mac
+        self.modules = [Path(m) for m in modules]
+
+    def files(self):
+        return {p.name: p.read_bytes() for p in [self.kernel, *self.modules]}
+
+    def section(self):
+        return section("guest", self.kernel.name, self.memory, self.cpus, self.cmdline, [m.name for m in self.modules],
+                       f"port0 mode=passthrough mac={self.mac}")
+
+
+def bundle(depth, guest, cpus=1):
+    """The bundle of L0 as {name: bytes}: depth 1 is the guest alone, each further level one Nestling around it."""
+    head = "[nestling]\non_last_exit = exit\n"
+    files = dict(guest.files(), **{"nestling.cfg": (head + guest.section()).encode()})
+    memory = guest.memory + sum(m.stat().st_size for m in [guest.kernel, *guest.modules]) // (1 << 20)
+    for _ in range(depth - 1):
+        memory = (memory + LEVEL_MIB + 1) // 2 * 2
+        text = section("inner", "nestling.elf", memory, range(cpus), "", ["inner.cpio"],
+                       f"port0 mode=passthrough mac={guest.mac}")
+        files = {"nestling.cfg": (head + text).encode(), "inner.cpio": cpio.archive(files),
+                 "nestling.elf": paths.built("nestling.elf", "Nestling").read_bytes()}
+    return files
+
+
+# --- traffic ---------------------------------------------------------------------------------------------------------
+
+class TrafficError(Exception):
+    """What was expected of the traffic, and what was seen."""
+
+
+def ping(m, count=5):
+    done = m.in_network(["ping", "-n", "-c", count, "-i", "0.2", "-W", "5", GUEST_IP], check=False, capture_output=True,
+                        text=True)
+    summary = next((line for line in done.stdout.splitlines() if "received" in line), "no answer")
+    if f"{count} received" not in summary or "0% packet loss" not in summary:
+        raise TrafficError(f"ping {GUEST_IP}: expected {count} answers, saw: {summary}")
+    return summary
+
+
+def udp_echo(m, datagrams=200):
+    """Numbered datagrams out and back by the host's own UDP stack; then the word that ends the echo workload."""
+    code = f"""
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)
+good = 0
+for i in range({datagrams}):
+    data = (b"%06d" % i) * (1 + i % 200)
+    s.sendto(data, ("{GUEST_IP}", {PORT}))
+    good += s.recvfrom(2048)[0] == data
+s.sendto(b"stop", ("{GUEST_IP}", {PORT}))
+print(good)
+"""
+    done = m.in_network([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    if done.stdout.strip() != str(datagrams):
+        reason = (done.stdout.strip() or done.stderr.strip().splitlines()[-1:] or ["nothing"])
+        raise TrafficError(f"UDP echo: expected {datagrams} equal datagrams back, saw {reason}")
+    return datagrams
+
+
+def start_blast(m, run_dir):
+    out = open(Path(run_dir) / "blast.json", "w", encoding="utf-8")
+    peer = m.start_in_network([sys.executable, str(TESTS / "peers" / "blast_peer.py"), "--ip", HOST_IP, "--port", PORT],
+                              stdout=out, stderr=subprocess.STDOUT)
+    return peer
+
+
+def finish_blast(peer, run_dir, limit=300):
+    try:
+        status = peer.wait(limit)
+    except subprocess.TimeoutExpired:
+        peer.kill()
+        peer.wait()
+        raise TrafficError(f"blast: expected the peer to finish, saw it wait for {limit} s") from None
+    text = (Path(run_dir) / "blast.json").read_text()
+    if status:
+        raise TrafficError(f"blast: expected every packet once and in order, saw (status {status}): {text.strip()[-600:]}")
+    return json.loads(text.strip().splitlines()[-1])
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+EXIT_KINDS = (("exits", "exits"), ("exits_nested", "exits of its guest"), ("reflected", "of these reflected"))
+
+
+def level_names(reports):
+    return sorted((name for name in reports.levels), key=lambda n: n.count("/"))
+
+
+def counted(entry):
+    return {k: v for k, v in entry.items() if isinstance(v, int) and k != "level"}
+
+
+def by_phase(entries, kind):
+    """{phase: {name: count}} in order of appearance."""
+    phases = {}
+    for e in entries:
+        if e.get("kind") == kind and "phase" in e:
+            sums = phases.setdefault(e["phase"], {})
+            for name, n in counted(e).items():
+                sums[name] = sums.get(name, 0) + n
+    return phases
+
+
+def table(reports):
+    """Lines that a person can read: per level and phase, exits by reason and the other counts."""
+    lines = []
+    for level in level_names(reports):
+        entries = reports.levels[level]
+        lines.append(f"--- {level}")
+        for kind in dict.fromkeys(e.get("kind") for e in entries if "phase" in e):
+            for phase, sums in by_phase(entries, kind).items():
+                total = f" total {sum(sums.values())}:" if kind in dict(EXIT_KINDS) else ""
+                text = " ".join(f"{name} {n}" for name, n in sorted(sums.items(), key=lambda x: -x[1]))
+                lines.append(f"  {phase:10} {dict(EXIT_KINDS).get(kind, kind):20}{total} {text or '0'}")
+        lines += [f"  {json.dumps(e)}" for e in entries if "phase" not in e]
+    return lines
