@@ -21,17 +21,17 @@ struct insn {
 	u8 reg_size;         /* bytes of the register operand (MOVZX/MOVSX differ) */
 	u8 reg;              /* register operand 0..15; high_byte: AH CH DH BH */
 	bool high_byte;
-	bool mem_is_dest;    /* read-modify-write or store */
+	bool mem_is_dest;    /* memory is the first operand: the destination, where the operation has one (not TEST, CMP) */
 	bool has_imm;
 	u64 imm;             /* sign-extended to the operand size */
-	bool rep;
+	bool rep;            /* STOS, MOVS */
 	u8 addr_size;
 };
 
-/* Decode `n` bytes. 0; -EINVAL (not one of ours), -EAGAIN (needs more bytes than n). */
+/* Decode `n` bytes. 0; -EINVAL (not one of ours, or no memory operand), -EAGAIN (needs more bytes than n). */
 int insn_decode(struct insn *out, const u8 *bytes, u32 n, enum insn_mode mode);
 
-/* Access to the emulated location and the registers, for insn_emulate. gpr: in x86 order RAX RCX RDX RBX RSP … */
+/* Access to the emulated location and the registers, for insn_emulate. gpr: in x86 order RAX RCX RDX RBX RSP …; 16 of them. */
 struct insn_ctx {
 	u64 *gpr;
 	u64 *rflags;
