@@ -56,7 +56,7 @@ static const struct option options[] = {
 	{ "size", OPTION_NUMBER, BLAST_HEADER, BLAST_SIZE_MAX },
 	{ "timeout", OPTION_NUMBER, 1, 1000000 },
 	{ "wait", OPTION_NUMBER, 1, 3600 },
-	{ "loop", OPTION_NUMBER, 1, 1ull << 40 },
+	{ "loop", OPTION_NUMBER, 2, 1ull << 40 },
 	{ "samples", OPTION_NUMBER, 1, 1u << 20 },
 	{ "strict", OPTION_NUMBER, 0, 1 },
 	{ "attack_iova", OPTION_LIST, 0, ~0ull },

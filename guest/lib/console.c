@@ -19,8 +19,9 @@
 #define UART_FCR_ON 0x07     /* enabled, both FIFOs cleared */
 #define UART_MCR_DTR_RTS 0x03
 #define UART_LSR_THRE 0x20   /* transmitter (and its FIFO) empty */
+#define UART_LSR_TEMT 0x40   /* … and the shift register */
 #define UART_FIFO 16
-#define UART_SPINS 100000    /* an absent UART must not stop us */
+#define UART_SPINS 100000
 
 static char line_buffer[1024];
 static u32 burst = UART_FIFO;
@@ -39,13 +40,21 @@ void console_init(void)
 
 void console_set_burst(u32 bytes) { burst = bytes; }
 
+/* Bounded: an absent UART reads as ones, a broken one must not stop us. */
+static void wait_status(u8 bit)
+{
+	for (u32 i = 0; i < UART_SPINS && !(inb(UART_LSR) & bit); i++)
+		cpu_relax();
+}
+
+void console_drain(void) { wait_status(UART_LSR_TEMT); }
+
 void console_write(const char *buf, u64 len)
 {
 	while (len) {
 		u64 n = MIN(len, burst);
 
-		for (u32 i = 0; i < UART_SPINS && !(inb(UART_LSR) & UART_LSR_THRE); i++)
-			cpu_relax();
+		wait_status(UART_LSR_THRE);
 		rep_outsb(UART_DATA, buf, n);
 		buf += n;
 		len -= n;

@@ -13,5 +13,7 @@ void console_init(void);
 /* A UART that takes any number of bytes at once (Nestling's does): whole lines by one REP OUTSB instead of one FIFO's worth. */
 void console_set_burst(u32 bytes);
 void console_write(const char *buf, u64 len);
+/* Wait until the last character has left the UART. */
+void console_drain(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "guest/lib/console.h"
 #include "guest/lib/x86.h"
 
 static u8 record_page[PAGE_SIZE] __aligned_to(PAGE_SIZE);
@@ -65,6 +66,7 @@ void nest_phase(const char *name)
 void nest_exit(u8 code)
 {
 	fflush(stdout);
+	console_drain();
 	outb(NEST_EXIT_PORT, code);
 	cpu_halt_forever();
 	__builtin_unreachable();

@@ -12,6 +12,8 @@
 
 #define TRAP_STUB_SIZE 16
 #define VECTOR_SPURIOUS 0xff
+#define PIC_MASTER_MASK 0x21
+#define PIC_SLAVE_MASK 0xa1
 #define X2APIC(reg) (MSR_X2APIC_BASE + (reg))
 #define X2APIC_ID X2APIC(0x02)
 #define X2APIC_TPR X2APIC(0x08)
@@ -70,6 +72,8 @@ bool apic_init(void)
 {
 	if (!(cpuid(1, 0).ecx & CPUID1_ECX_X2APIC))
 		return false;
+	outb(PIC_MASTER_MASK, 0xff); /* its vectors, as a PC's firmware leaves them, are those of exceptions */
+	outb(PIC_SLAVE_MASK, 0xff);
 	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_EN);
 	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_EN | APIC_BASE_EXTD);
 	wrmsr(X2APIC_TPR, 0);

@@ -23,7 +23,7 @@ typedef void (*irq_handler)(void *arg);
 
 /* IDT, TSS and the stack for double faults. Interrupts stay off. */
 void traps_init(void);
-/* x2APIC on. False if this CPU has none. */
+/* x2APIC on, a PIC silent. False if this CPU has none. */
 bool apic_init(void);
 u32 apic_id(void);
 /* Handler of an interrupt vector (32..254); NULL unbinds. The end-of-interrupt is sent after it. */

@@ -66,14 +66,14 @@ static u32 faults(void)
 		{ "vmcall-from-cpl3", user_vmcall, VEC_UD },
 		{ "rdmsr-unknown", do_rdmsr, VEC_GP },
 		{ "wrmsr-unknown", do_wrmsr, VEC_GP },
-		{ "cr4-reserved-bit", do_cr4, VEC_GP },
-		{ "cr0-paging-without-protection", do_cr0, VEC_GP },
 		{ "xsetbv-without-osxsave", do_xsetbv, VEC_UD },
 		{ "vmread-outside-vmx-operation", do_vmread, VEC_UD },
 		{ "undefined-instruction", do_undefined, VEC_UD },
 		{ "breakpoint", do_breakpoint, VEC_BP },
 		{ "page-fault", do_page_fault, VEC_PF },
 		{ "not-canonical", do_not_canonical, VEC_GP },
+		{ "cr4-reserved-bit", do_cr4, VEC_GP },
+		{ "cr0-paging-without-protection", do_cr0, VEC_GP },
 	};
 	u32 failed = 0;
 

@@ -40,7 +40,7 @@ u32 work_check(bool ok, const char *name);
 u32 work_check_result(s64 got, s64 want, const char *name);
 
 /* Samples of the fixed-length loop: no sample costs an exit or prints. */
-struct tsc_samples { u64 rounds, samples, exact, excess_max, excess_sum; };
+struct tsc_samples { u64 rounds, samples, exact, seen_min, seen_max, seen_sum; };
 void tsc_sample(struct tsc_samples *t);
 void tsc_samples_report(const struct tsc_samples *t, const char *who);
 
