@@ -19,7 +19,11 @@ CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/confi
 	core/vmisc.c core/vpci.c core/vpic.c core/vuart.c
 VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx/sched.c vmx/ept.c vmx/exit.c \
 	vmx/exit_io.c vmx/exit_mmio.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/vlapic.c \
-	vmx/vlapic_regs.c vmx/vlapic_ipi.c
+	vmx/vlapic_regs.c vmx/vlapic_ipi.c \
+	vmx/nested_cap.c vmx/nested_check_ctl.c vmx/nested_check_guest.c vmx/nested_check_host.c vmx/nested_cr.c \
+	vmx/nested_entry.c vmx/nested_ept.c vmx/nested_exit.c vmx/nested_fields.c vmx/nested_host.c vmx/nested_insn.c \
+	vmx/nested_irq.c vmx/nested_mem.c vmx/nested_merge.c vmx/nested_msr.c vmx/nested_reflect.c vmx/nested_region.c \
+	vmx/nested_shadow.c vmx/nested_state.c
 IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/iommu.c iommu/irte.c iommu/vtd_qi.c \
 	iommu/vtd_unit.c
 NIC_SRCS := nic/igb.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c \

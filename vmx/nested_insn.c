@@ -1,0 +1,320 @@
+/*
+ * The VMX instructions of L1 (SDM 3C, VMX Instruction Reference), all but VMLAUNCH and VMRESUME.
+ *
+ * Invariant: each handler makes the checks of its "Operation" section in that order; the results are exactly #UD, #GP(0), a fault
+ * of the operand, VMfailInvalid, VMfailValid(n) or VMsucceed. Precondition of all: vmcs01 is loaded (L2's always exit to L1).
+ */
+#include <string.h>
+
+#include "core/console.h"
+#include "core/x86.h"
+#include "vmx/nested_priv.h"
+#include "vmx/vmcs.h"
+
+#define ARITHMETIC_FLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)
+#define INFO_REG1 BITS(6, 3)
+#define INFO_IS_REG BIT(10)
+#define INFO_REG2 BITS(31, 28)
+
+/* ---- results ---- */
+static enum exit_action finish(u64 flag)
+{
+	vmwrite(VMCS_GUEST_RFLAGS, (vmread(VMCS_GUEST_RFLAGS) & ~ARITHMETIC_FLAGS) | flag);
+	return EXIT_ADVANCE;
+}
+
+enum exit_action insn_succeed(void) { return finish(0); }
+enum exit_action insn_fail_invalid(void) { return finish(RFLAGS_CF); }
+
+enum exit_action insn_fail(struct vcpu *v, enum vmx_insn_error error)
+{
+	if (v->nested->current_gpa == ~0ull)
+		return insn_fail_invalid();
+	v->nested->v12.INSN_ERROR = error;
+	return finish(RFLAGS_ZF);
+}
+
+/* ---- checks before anything else ---- */
+/* Where VMX instructions do not exist at all. */
+static bool mode_undefined(struct vcpu *v)
+{
+	if (!v->nested || !(vcpu_read_cr0() & CR0_PE) || (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_VM))
+		return true;
+	return (vmread(VMCS_GUEST_EFER) & EFER_LMA) && !l1_in_64bit();
+}
+
+bool insn_allowed(struct vcpu *v, enum exit_action *a)
+{
+	if (mode_undefined(v) || !v->nested->vmx_on)
+		*a = inject_ud(v);
+	else if (vcpu_cpl() != 0)
+		*a = inject_gp(v);
+	else
+		return true;
+	return false;
+}
+
+/* ---- VMXON, VMXOFF ---- */
+static bool fixed_ok(u64 value, u64 fixed0, u64 fixed1) { return !(fixed0 & ~value) && !(value & ~fixed1); }
+
+static bool vmxon_permitted(struct vcpu *v)
+{
+	u64 fc;
+
+	return vcpu_cpl() == 0 && fixed_ok(vcpu_read_cr0(), nested_caps.cr0_fixed0, nested_caps.cr0_fixed1) &&
+	       fixed_ok(vcpu_read_cr4(), nested_caps.cr4_fixed0, nested_caps.cr4_fixed1) &&
+	       vcpu_read_msr(v, MSR_FEATURE_CONTROL, &fc) && (fc & FEATURE_CONTROL_LOCK) && (fc & FEATURE_CONTROL_VMXON);
+}
+
+/* What VMX operation needs of us, on its first use. */
+static int allocate(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	struct mem_owner *owner = &v->core.vm->owner;
+
+	if (!n->dummy_page)
+		n->dummy_page = page_alloc(owner);
+	if (!n->msr_bitmap)
+		n->msr_bitmap = page_alloc(owner);
+	if (!n->io_bitmap)
+		n->io_bitmap = pages_alloc(owner, 1);
+	if (!n->dummy_page || !n->msr_bitmap || !n->io_bitmap || shadow_create(v))
+		return -ENOMEM;
+	return n->vmcs02.page ? 0 : vmcs_create(&n->vmcs02, owner);
+}
+
+static void enter_vmx(struct vcpu *v, u64 region)
+{
+	struct nested *n = v->nested;
+
+	memset(n->msr_bitmap, 0xff, PAGE_SIZE);
+	memset(n->io_bitmap, 0xff, 2 * PAGE_SIZE);
+	open_words_find(&n->msr_open, v->msr_bitmap_page, PAGE_SIZE / 8);
+	open_words_find(&n->io_open[0], v->io_bitmap_pages, PAGE_SIZE / 8);
+	open_words_find(&n->io_open[1], (u64 *)v->io_bitmap_pages + PAGE_SIZE / 8, PAGE_SIZE / 8);
+	n->vmxon_gpa = region;
+	n->current_gpa = ~0ull;
+	n->vmx_on = true;
+}
+
+enum exit_action exit_vmxon(struct vcpu *v)
+{
+	u64 region;
+
+	if (mode_undefined(v) || !(vcpu_read_cr4() & CR4_VMXE))
+		return inject_ud(v);
+	if (v->nested->vmx_on)
+		return vcpu_cpl() ? inject_gp(v) : insn_fail(v, INSN_ERR_VMXON_IN_ROOT);
+	if (!vmxon_permitted(v))
+		return inject_gp(v);
+	if (!l1_operand_pointer(v, &region))
+		return EXIT_INJECT;
+	if (!region_gpa_ok(region) || region_read_revision(v, region) != NESTED_REVISION)
+		return insn_fail_invalid();
+	if (allocate(v)) {
+		log_limited(4, "%s: VMXON refused: the VM's memory limit leaves no room for the nested engine", v->core.vm->cfg->name);
+		return insn_fail_invalid();
+	}
+	enter_vmx(v, region);
+	return insn_succeed();
+}
+
+enum exit_action exit_vmxoff(struct vcpu *v)
+{
+	enum exit_action a;
+
+	if (!insn_allowed(v, &a))
+		return a;
+	region_put(v);
+	ept02_free_all(v);
+	v->nested->vmx_on = false;
+	v->nested->vmxon_gpa = ~0ull;
+	if (v->nested->init_blocked) {
+		v->nested->init_blocked = 0;
+		vcpu_request(v, VCPU_REQ_INIT);
+	}
+	return insn_succeed();
+}
+
+/* ---- VMCLEAR, VMPTRLD, VMPTRST ---- */
+enum exit_action exit_vmclear(struct vcpu *v)
+{
+	enum exit_action a;
+	u64 gpa;
+
+	if (!insn_allowed(v, &a))
+		return a;
+	if (!l1_operand_pointer(v, &gpa))
+		return EXIT_INJECT;
+	if (!region_gpa_ok(gpa))
+		return insn_fail(v, INSN_ERR_VMCLEAR_ADDR);
+	if (gpa == v->nested->vmxon_gpa)
+		return insn_fail(v, INSN_ERR_VMCLEAR_VMXON);
+	if (gpa == v->nested->current_gpa)
+		region_put(v);
+	region_clear_launched(v, gpa);
+	return insn_succeed();
+}
+
+enum exit_action exit_vmptrld(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	enum exit_action a;
+	u64 gpa;
+
+	if (!insn_allowed(v, &a))
+		return a;
+	if (!l1_operand_pointer(v, &gpa))
+		return EXIT_INJECT;
+	if (!region_gpa_ok(gpa))
+		return insn_fail(v, INSN_ERR_VMPTRLD_ADDR);
+	if (gpa == n->vmxon_gpa)
+		return insn_fail(v, INSN_ERR_VMPTRLD_VMXON);
+	if (region_read_revision(v, gpa) != NESTED_REVISION) /* also a shadow VMCS: not offered */
+		return insn_fail(v, INSN_ERR_VMPTRLD_REVISION);
+	if (gpa != n->current_gpa) {
+		region_put(v);
+		region_load(v, gpa);
+	}
+	return insn_succeed();
+}
+
+enum exit_action exit_vmptrst(struct vcpu *v)
+{
+	enum exit_action a;
+	u64 linear, gpa;
+
+	if (!insn_allowed(v, &a))
+		return a;
+	gpa = v->nested->current_gpa;
+	if (!l1_operand_address(v, vmread(VMCS_EXIT_INSN_INFO), sizeof(gpa), true, &linear) ||
+	    !l1_access_linear(v, linear, &gpa, sizeof(gpa), true))
+		return EXIT_INJECT;
+	return insn_succeed();
+}
+
+/* ---- VMREAD, VMWRITE ---- */
+/* Register operands are 64 bits wide in 64-bit mode, 32 elsewhere. */
+static u64 register_operand(struct vcpu *v, u32 reg, bool wide)
+{
+	u64 value = vcpu_gpr(v, reg);
+
+	return wide ? value : (u32)value;
+}
+
+enum exit_action exit_vmread(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	bool wide = l1_in_64bit();
+	enum exit_action a;
+
+	if (!insn_allowed(v, &a))
+		return a;
+	if (n->current_gpa == ~0ull)
+		return insn_fail_invalid();
+	u64 info = vmread(VMCS_EXIT_INSN_INFO), linear;
+	u64 encoding = register_operand(v, (u32)FIELD_GET(INFO_REG2, info), wide);
+	if (!vmcs12_field(&n->v12, &nested_caps, encoding))
+		return insn_fail(v, INSN_ERR_FIELD);
+	u64 value = vmcs12_read(&n->v12, &nested_caps, encoding);
+	if (!wide)
+		value = (u32)value;
+	if (info & INFO_IS_REG)
+		vcpu_set_gpr(v, (u32)FIELD_GET(INFO_REG1, info), value);
+	else if (!l1_operand_address(v, info, wide ? 8 : 4, true, &linear) || !l1_access_linear(v, linear, &value, wide ? 8 : 4, true))
+		return EXIT_INJECT;
+	return insn_succeed();
+}
+
+static bool vmwrite_source(struct vcpu *v, u64 info, bool wide, u64 *value)
+{
+	u64 linear;
+
+	*value = 0;
+	if (info & INFO_IS_REG) {
+		*value = register_operand(v, (u32)FIELD_GET(INFO_REG1, info), wide);
+		return true;
+	}
+	return l1_operand_address(v, info, wide ? 8 : 4, false, &linear) && l1_access_linear(v, linear, value, wide ? 8 : 4, false);
+}
+
+enum exit_action exit_vmwrite(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	bool wide = l1_in_64bit();
+	enum exit_action a;
+	u64 value;
+
+	if (!insn_allowed(v, &a))
+		return a;
+	if (n->current_gpa == ~0ull)
+		return insn_fail_invalid();
+	u64 info = vmread(VMCS_EXIT_INSN_INFO);
+	u64 encoding = register_operand(v, (u32)FIELD_GET(INFO_REG2, info), wide);
+	if (!vmwrite_source(v, info, wide, &value))
+		return EXIT_INJECT;
+	if (!vmcs12_field(&n->v12, &nested_caps, encoding))
+		return insn_fail(v, INSN_ERR_FIELD);
+	if (field_type(encoding) == FIELD_TYPE_READ_ONLY && !(nested_caps.misc & VMX_MISC_VMWRITE_RO))
+		return insn_fail(v, INSN_ERR_READ_ONLY);
+	vmcs12_write(&n->v12, &nested_caps, encoding, value);
+	return insn_succeed();
+}
+
+/* ---- INVEPT, INVVPID ---- */
+/* Type operand and descriptor. False: a fault has been injected. */
+static bool invalidation_operands(struct vcpu *v, u64 *type, u64 desc[2])
+{
+	u64 info = vmread(VMCS_EXIT_INSN_INFO), linear;
+
+	*type = register_operand(v, (u32)FIELD_GET(INFO_REG2, info), l1_in_64bit());
+	return l1_operand_address(v, info, 16, false, &linear) && l1_access_linear(v, linear, desc, 16, false);
+}
+
+enum exit_action exit_invept(struct vcpu *v)
+{
+	enum exit_action a;
+	u64 type, desc[2];
+
+	if (!insn_allowed(v, &a))
+		return a;
+	if (!(nested_caps.proc2.may & PROC2_EPT))
+		return inject_ud(v);
+	if (!invalidation_operands(v, &type, desc))
+		return EXIT_INJECT;
+	if (type == INVEPT_SINGLE && check_eptp(&nested_caps, desc[0]))
+		ept02_drop(v, desc[0]);
+	else if (type == INVEPT_GLOBAL)
+		ept02_drop_all(v);
+	else
+		return insn_fail(v, INSN_ERR_INV_OPERAND);
+	return insn_succeed();
+}
+
+static bool invvpid_valid(u64 type, const u64 desc[2])
+{
+	if (type > INVVPID_SINGLE_KEEP_GLOBAL || desc[0] >> 16)
+		return false;
+	if (type == INVVPID_ADDRESS && !canonical(desc[1]))
+		return false;
+	return type == INVVPID_ALL || desc[0] != 0;
+}
+
+/* All VPIDs of L1 share vpid02 in turn: what was cached for another one is gone already. */
+enum exit_action exit_invvpid(struct vcpu *v)
+{
+	enum exit_action a;
+	u64 type, desc[2];
+
+	if (!insn_allowed(v, &a))
+		return a;
+	if (!(nested_caps.proc2.may & PROC2_VPID))
+		return inject_ud(v);
+	if (!invalidation_operands(v, &type, desc))
+		return EXIT_INJECT;
+	if (!invvpid_valid(type, desc))
+		return insn_fail(v, INSN_ERR_INV_OPERAND);
+	if (type == INVVPID_ALL || desc[0] == v->nested->vpid12)
+		v->nested->vpid12 = 0; /* the next entry flushes */
+	return insn_succeed();
+}

@@ -1,0 +1,298 @@
+/*
+ * Inside of the nested engine (vmx/nested.h is its face): the software copy of a vmcs12, the state per vCPU, and what the
+ * files of the family offer each other.
+ *
+ * Invariant: all that we act on of a vmcs12 is in our own memory (struct vmcs12) before it is checked, and is not read
+ * again from L1's memory afterwards. Addresses in it are translated through the VM's EPT at each VM entry.
+ *
+ * Files: fields (encodings) · cap (what L1 may use) · region (VMCS regions in L1's memory) · insn, mem (VMX instructions and
+ * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
+ * words, masks, bitmaps) · state (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
+ * (L1's host state) · cr (CR accesses of L2 that are ours) · ept (ept02) · irq · shadow.
+ */
+#ifndef VMX_NESTED_PRIV_H
+#define VMX_NESTED_PRIV_H
+
+#include "vmx/ept.h"
+#include "vmx/nested.h"
+
+/* The fields of a VMCS, each in 64 bits whatever its width; zero-extended. */
+struct vmcs12 {
+#define VMCS12_MEMBER(name, enc) u64 name;
+	VMCS_FIELDS(VMCS12_MEMBER)
+#undef VMCS12_MEMBER
+};
+
+/* A VMCS region in L1's memory (SDM 3C, Format of the VMCS Region): the data after the abort indicator are ours. */
+struct vmcs12_region {
+	u32 revision;
+	u32 abort;
+	u32 launched;
+	u32 reserved;
+	struct vmcs12 data;
+};
+_Static_assert(sizeof(struct vmcs12_region) <= PAGE_SIZE, "a VMCS region is one page");
+#define NESTED_REVISION 0x4e657374u /* never the machine's own: a vmcs12 must not be taken for a real VMCS */
+#define REVISION_SHADOW BIT(31)
+
+/* What L1 is told that it may use: the capability MSRs (SDM 3D, VMX Capability Reporting Facility). */
+struct nested_caps {
+	u64 basic, misc, ept_vpid, vmcs_enum, cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+	struct vmx_ctl pin, proc, proc2, exit, entry; /* by the TRUE MSRs */
+	u8 maxphyaddr;
+};
+extern struct nested_caps nested_caps;
+
+/* SDM 3C, VM-Instruction Error Numbers. */
+enum vmx_insn_error {
+	INSN_ERR_VMCLEAR_ADDR = 2, INSN_ERR_VMCLEAR_VMXON = 3, INSN_ERR_VMLAUNCH_NOT_CLEAR = 4, INSN_ERR_VMRESUME_NOT_LAUNCHED = 5,
+	INSN_ERR_CONTROLS = 7, INSN_ERR_HOST_STATE = 8, INSN_ERR_VMPTRLD_ADDR = 9, INSN_ERR_VMPTRLD_VMXON = 10,
+	INSN_ERR_VMPTRLD_REVISION = 11, INSN_ERR_FIELD = 12, INSN_ERR_READ_ONLY = 13, INSN_ERR_VMXON_IN_ROOT = 15,
+	INSN_ERR_MOV_SS = 26, INSN_ERR_INV_OPERAND = 28
+};
+/* Exit qualifications of a VM-entry failure (SDM 3C, VM-Entry Failures During or After Loading Guest State). */
+enum entry_failure { ENTRY_FAIL_OTHER = 0, ENTRY_FAIL_PDPTE = 2, ENTRY_FAIL_NMI = 3, ENTRY_FAIL_LINK_PTR = 4 };
+/* SDM 3C, VMX Aborts. */
+enum vmx_abort { ABORT_SAVE_MSR = 1, ABORT_HOST_PDPTE = 2, ABORT_LOAD_MSR = 4 };
+
+/* One composed table: ept02 of the ept12 with this EPTP. */
+struct ept02 {
+	struct ptab pt;
+	u64 eptp12;       /* ~0: unused */
+	u32 tables;       /* table pages, the root included */
+	u32 used;         /* round of the last use, for eviction */
+};
+#define NR_EPT02 4
+#define EPT02_MAX_TABLES 1024 /* per ept02; a full one is dropped and starts anew */
+
+/* 64-bit words of a bitmap of ours that let something pass; the rest is all ones whatever L1's bitmap says. */
+#define BITMAP_WORDS 64
+struct open_words { u16 nr; u16 word[BITMAP_WORDS]; };
+
+/* Things of ours that vmcs02 asks for on top of vmcs12, by processor-based control bit. */
+#define OURS_DYNAMIC (PROC_MTF | PROC_INT_WINDOW | PROC_NMI_WINDOW)
+
+struct nested {
+	bool vmx_on;
+	u64 vmxon_gpa;               /* ~0: none */
+	u64 current_gpa;             /* gpa of the current vmcs12; ~0: none */
+	bool launched12;             /* its launch state */
+	struct vmcs12 v12;           /* its data, while it is current */
+
+	struct vmcs vmcs02;
+	bool vmcs02_ready;           /* host state and constant fields have been written */
+	bool entered;                /* vmcs02 has been launched */
+	bool ran;                    /* L2 has executed since L1's VMLAUNCH or VMRESUME */
+	bool launching;              /* that was a VMLAUNCH */
+	bool in02_valid;
+	struct vmcs12 in02;          /* what the fields of vmcs02 hold, if in02_valid: only differences are written */
+	u32 proc02;                  /* primary controls by the merge, and what we added to them */
+	u32 ours;
+	u16 vpid02, vpid12;
+	u64 pdpte[4];                /* L2's, if it uses PAE paging; as checked */
+
+	bool l2_halted;              /* L2 is in HLT and what ends it has not come yet */
+	u32 activity02;              /* activity state that vmcs02 was given */
+	u32 init_blocked;            /* an INIT came while L1 was in VMX root operation: taken at VMXOFF */
+	bool pi_pending;             /* the descriptor of L2 has something that the next entry must deliver */
+	bool pi_hw;                  /* the CPU processes the descriptor of L2 */
+
+	/* translated for the running entry; HPA_NONE = not in use */
+	hpa_t virtual_apic, pi_desc, apic_access;
+	void *dummy_page;            /* stands in for pages that vmcs12 places outside L1's RAM */
+	void *msr_bitmap, *io_bitmap;
+	struct open_words msr_open, io_open[2]; /* I/O: bitmap A, bitmap B */
+
+	struct ept02 ept02[NR_EPT02];
+	struct ept02 *ept;           /* of the vmcs12 that runs; NULL: it has no EPT */
+	u32 ept_round;
+
+	struct nested_shadow *shadow; /* VMCS shadowing; NULL where the CPU has none */
+};
+#define NESTED_ORDER 1
+_Static_assert(sizeof(struct nested) <= PAGE_SIZE << NESTED_ORDER, "fits its pages");
+
+static inline bool pin12(const struct vmcs12 *f, u64 bit) { return f->PIN_CONTROLS & bit; }
+static inline bool proc12(const struct vmcs12 *f, u64 bit) { return f->PROC_CONTROLS & bit; }
+static inline bool proc2_12(const struct vmcs12 *f, u64 bit)
+{
+	return (f->PROC_CONTROLS & PROC_SECONDARY) && (f->PROC2_CONTROLS & bit);
+}
+static inline bool canonical(u64 a) { return (u64)((s64)(a << 16) >> 16) == a; }
+
+/* ---- nested_fields.c (pure) ---- */
+/* Where a field is kept, or NULL if no field with this encoding exists for L1. Bit 0 (high half) is ignored for the place. */
+u64 *vmcs12_field(struct vmcs12 *f, const struct nested_caps *c, u64 encoding);
+/* VMREAD and VMWRITE of an existing field; long_mode: 64-bit operands. */
+u64 vmcs12_read(struct vmcs12 *f, const struct nested_caps *c, u64 encoding);
+void vmcs12_write(struct vmcs12 *f, const struct nested_caps *c, u64 encoding, u64 value);
+static inline u32 field_width(u64 encoding) { return (u32)FIELD_GET(VMCS_ENC_WIDTH, encoding); }
+static inline u32 field_type(u64 encoding) { return (u32)FIELD_GET(VMCS_ENC_TYPE, encoding); }
+#define FIELD_TYPE_READ_ONLY 1
+/* Highest index of the fields that exist, for IA32_VMX_VMCS_ENUM. */
+u32 vmcs12_highest_index(const struct nested_caps *c);
+
+/* ---- nested_cap.c ---- */
+/* From what the CPU can do to what L1 is offered. Pure. */
+void nested_caps_make(struct nested_caps *out, const struct vmx_caps *hw, u8 maxphyaddr);
+bool nested_cap_msr(const struct nested_caps *c, u32 msr, u64 *value);
+
+/* ---- nested_check_*.c (pure) ---- */
+/* Everything that a check may look at besides vmcs12 itself; collected once, before the checks. */
+struct check_ctx {
+	const struct vmcs12 *f;
+	const struct nested_caps *caps;
+	bool l1_long;                /* IA32_EFER.LMA at the time of VM entry */
+	u8 vtpr;                     /* byte 80h of the virtual-APIC page */
+	u32 link_revision;           /* first word of the VMCS that the link pointer names */
+	u64 current_gpa;
+	u64 pdpte[4];                /* from vmcs12 with EPT, from L1's memory without */
+	bool pdptes_read;            /* … could be read */
+};
+/* One sentence of the SDM: what must hold, and what the processor reports if it does not. */
+struct check { const char *name; bool (*holds)(const struct check_ctx *c); u8 failure; };
+extern const struct check checks_ctl[], checks_host[], checks_guest[];
+extern const u32 nr_checks_ctl, nr_checks_host, nr_checks_guest;
+/* The first row that does not hold, or NULL. */
+const struct check *checks_run(const struct check *rows, u32 n, const struct check_ctx *c);
+/* An EPTP that VM entry accepts. */
+bool check_eptp(const struct nested_caps *c, u64 eptp);
+bool check_pat(u64 pat);
+/* Four entries of PAE paging without reserved bits. */
+bool check_pdptes(const struct nested_caps *c, const u64 pdpte[4]);
+
+/* ---- nested_merge.c (pure) ---- */
+struct merge_policy {
+	u32 pin, proc, proc2, exit, entry; /* what vmcs01 runs with */
+	u32 exit_may;                      /* exit controls that the CPU can do */
+	u64 cr0_owned, cr4_owned;
+	u64 cr0_set, cr4_set, cr4_clear;   /* bits that we force in the real registers; all of them owned */
+	u32 exception_bitmap;
+	bool pi_hw;                        /* let the CPU process L2's descriptor */
+};
+struct merged {
+	u32 pin, proc, proc2, exit, entry, exception_bitmap;
+	u64 tsc_offset;
+	u64 cr0_mask, cr4_mask, cr0_shadow, cr4_shadow, cr0, cr4;
+};
+void merge_controls(struct merged *out, const struct vmcs12 *f, const struct merge_policy *p);
+/* What L1 finds in the CR0/CR4 fields after an exit: undo the merge. real, shadow: of vmcs02. */
+u64 merge_cr_back(u64 real, u64 shadow02, u64 field12, u64 mask12, u64 owned);
+/* Find the words of a bitmap of ours that are not all ones. */
+void open_words_find(struct open_words *o, const u64 *ours, u32 words);
+/* dst = ours | l1 for the open words; dst holds ones elsewhere. l1 NULL: L1 wants every access. */
+void merge_bitmap(u64 *dst, const struct open_words *o, const u64 *ours, const u64 *l1);
+/* Words of the x2APIC range: pass only what vmcs12 virtualises and lets pass. */
+void merge_x2apic(u64 *dst, const struct vmcs12 *f, const u64 *l1);
+
+/* ---- nested_region.c ---- */
+/* gpa is a legal operand of VMPTRLD and company: page-aligned, inside the physical-address width. */
+bool region_gpa_ok(u64 gpa);
+u32 region_read_revision(struct vcpu *v, u64 gpa);
+void region_load(struct vcpu *v, u64 gpa);
+/* Write the current vmcs12 back to L1's memory and forget it. */
+void region_put(struct vcpu *v);
+void region_clear_launched(struct vcpu *v, u64 gpa);
+void region_abort(struct vcpu *v, enum vmx_abort why);
+
+/* ---- nested_mem.c ---- */
+/*
+ * Copy to or from a linear address of L1 as its own instruction at CPL 0 would. False: the fault has been injected. Precondition:
+ * vmcs01 loaded.
+ */
+bool l1_access_linear(struct vcpu *v, u64 linear, void *buf, u32 len, bool write);
+/* The memory operand that the exit describes: linear address. False: the fault has been injected. */
+bool l1_operand_address(struct vcpu *v, u64 info, u32 len, bool write, u64 *linear);
+/* The 64-bit pointer operand of VMXON, VMPTRLD, VMCLEAR. */
+bool l1_operand_pointer(struct vcpu *v, u64 *pointer);
+bool l1_in_64bit(void);
+
+/* ---- nested_state.c ---- */
+/* Write vmcs02 from vmcs12 and our policy. Preconditions: vmcs12 has been checked; vmcs01 loaded; loads vmcs02. */
+void state_enter(struct vcpu *v);
+/* Read L2's state from vmcs02 (loaded) into vmcs12's guest-state area. */
+void state_save(struct vcpu *v);
+/* Change what we ask for on top of vmcs12. Precondition: vmcs02 loaded. */
+void state_set_ours(struct nested *n, u32 ours);
+/* CR0/CR4 bits that are ours while L2 runs. */
+u64 state_cr0_owned(const struct vcpu *v);
+u64 state_cr4_owned(const struct vcpu *v);
+/* Forget what the CPU cached for this VPID. */
+void state_flush_vpid(u16 vpid);
+
+/* ---- nested_entry.c ---- */
+/* VM entry failed after the checks of controls and host state: L1 continues at its host state. vmcs01 or vmcs02 loaded. */
+void entry_fail(struct vcpu *v, u32 reason, u64 qualification);
+
+/* ---- nested_insn.c ---- */
+/* RFLAGS of L1 as the conventions say (SDM 3C, VMX Instruction Reference, Conventions). vmcs01 loaded. */
+enum exit_action insn_succeed(void);
+enum exit_action insn_fail_invalid(void);
+enum exit_action insn_fail(struct vcpu *v, enum vmx_insn_error error);
+/* Mode and privilege checks common to all but VMXON. True: go on; else *a is the answer. */
+bool insn_allowed(struct vcpu *v, enum exit_action *a);
+
+/* ---- nested_msr.c ---- */
+/* 0, or the number of the entry that failed (1 = first). Precondition: load: the VMCS of the level that gets them is loaded. */
+u32 msr_area_load(struct vcpu *v, u64 gpa, u64 count);
+u32 msr_area_store(struct vcpu *v, u64 gpa, u64 count);
+
+/* ---- nested_reflect.c ---- */
+/* What L1 finds in the exit-information fields. */
+struct exit_info {
+	u32 reason;
+	u64 qualification, linear, physical;
+	u32 intr_info, intr_error, idt_info, idt_error, insn_len, insn_info;
+};
+/* L2 stops, L1 continues at its host state. Precondition: vmcs02 loaded; afterwards vmcs01 is. */
+void reflect(struct vcpu *v, const struct exit_info *info);
+/* An exit that did not happen in the hardware (interrupt, NMI, INIT for L1). */
+void reflect_event(struct vcpu *v, u32 reason, u32 intr_info);
+/* The same as the hardware exit, but with another reason and qualification (EPT). */
+void reflect_as(struct vcpu *v, u32 reason, u64 qualification);
+
+/* ---- nested_host.c ---- */
+/*
+ * L1's processor state after a VM exit (SDM 3C, Loading Host State), MSR-load area included. l2_ran: EFER and PAT, if
+ * not loaded, are L2's (precondition then: vmcs02 loaded); else L1's. nmi: an NMI caused the exit. Afterwards vmcs01 is loaded.
+ */
+void host_state_load(struct vcpu *v, bool l2_ran, bool nmi);
+
+/* ---- nested_cr.c ---- */
+enum exit_action l2_cr_access(struct vcpu *v);
+
+/* ---- nested_ept.c ---- */
+enum l2_fault {
+	L2_FAULT_FILLED,   /* ept02 has the page now */
+	L2_FAULT_REFLECT,  /* ept12 forbids it: EPT violation of L1 */
+	L2_FAULT_MISCONFIG,/* ept12 is malformed */
+	L2_FAULT_OURS,     /* allowed by L1, but neither RAM nor a passed-through page of L1 */
+	L2_FAULT_NO_MEMORY
+};
+struct ept12_walk { u64 l1_gpa; u64 size; u32 perm, memtype; bool ipat; enum l2_fault result; };
+/* Walk ept12 in L1's memory. result: REFLECT (not present), MISCONFIG or FILLED (a translation; perm may still forbid). */
+void ept12_walk(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w);
+enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *perm12);
+/* The ept02 for this vmcs12, made if necessary; NULL: no memory. Sets n->ept. */
+struct ept02 *ept02_select(struct vcpu *v, u64 eptp12);
+u64 ept02_pointer(const struct nested *n, struct vm *vm);
+/* Forget one (eptp12) or all composed tables and what the CPU cached of them. */
+void ept02_drop(struct vcpu *v, u64 eptp12);
+void ept02_drop_all(struct vcpu *v);
+void ept02_free_all(struct vcpu *v);
+
+/* ---- nested_irq.c ---- */
+/* PIR of L2's descriptor into its virtual-APIC page and RVI. Precondition: vmcs02 loaded. */
+void irq_drain_l2(struct vcpu *v);
+
+/* ---- nested_shadow.c ---- */
+int shadow_create(struct vcpu *v);
+void shadow_free(struct vcpu *v);
+/* vmcs12 became current / is current no more. vmcs01 loaded. */
+void shadow_attach(struct vcpu *v);
+void shadow_detach(struct vcpu *v);
+/* What L1 wrote -> v12; v12 -> what L1 will read. vmcs01 loaded. */
+void shadow_to_v12(struct vcpu *v);
+void shadow_from_v12(struct vcpu *v);
+
+#endif

@@ -1,0 +1,88 @@
+/*
+ * Handing an exit of L2 to L1: exit information, L2's state, then L1's host state (SDM 3C, VM Exits).
+ *
+ * Invariant: afterwards vmcs01 is loaded and L1 stands where its VMCS says; v->event holds nothing of L2 any more.
+ */
+#include "vmx/nested_priv.h"
+
+static void put_info(struct vmcs12 *f, const struct exit_info *i)
+{
+	f->EXIT_REASON = i->reason;
+	f->EXIT_QUALIFICATION = i->qualification;
+	f->EXIT_INTR_INFO = i->intr_info;
+	f->EXIT_INTR_ERROR = i->intr_error;
+	f->IDT_VECTORING_INFO = i->idt_info;
+	f->IDT_VECTORING_ERROR = i->idt_error;
+	f->EXIT_INSN_LEN = i->insn_len;
+	f->EXIT_INSN_INFO = i->insn_info;
+	f->GUEST_LINEAR_ADDR = i->linear;
+	f->GUEST_PHYSICAL_ADDR = i->physical;
+	f->ENTRY_INTR_INFO &= ~INTR_VALID; /* SDM 3C, Event Injection: cleared by every VM exit */
+}
+
+void reflect(struct vcpu *v, const struct exit_info *info)
+{
+	struct nested *n = v->nested;
+	struct vmcs12 *f = &n->v12;
+	u32 basic = info->reason & 0xffff;
+
+	v->core.count.reflected[MIN(basic, (u32)COUNT_EXIT_REASONS - 1)]++;
+	state_save(v);
+	put_info(f, info);
+	if (msr_area_store(v, f->EXIT_MSR_STORE_ADDR, f->EXIT_MSR_STORE_COUNT)) {
+		region_abort(v, ABORT_SAVE_MSR);
+		return;
+	}
+	bool nmi = basic == XR_EXCEPTION_NMI && FIELD_GET(INTR_TYPE, info->intr_info) == INTR_NMI;
+	host_state_load(v, true, nmi);
+}
+
+static void read_info(struct exit_info *i)
+{
+	*i = (struct exit_info){
+		.reason = (u32)vmread(VMCS_EXIT_REASON),
+		.qualification = vmread(VMCS_EXIT_QUALIFICATION),
+		.linear = vmread(VMCS_GUEST_LINEAR_ADDR),
+		.physical = vmread(VMCS_GUEST_PHYSICAL_ADDR),
+		.intr_info = (u32)vmread(VMCS_EXIT_INTR_INFO),
+		.idt_info = (u32)vmread(VMCS_IDT_VECTORING_INFO),
+		.insn_len = (u32)vmread(VMCS_EXIT_INSN_LEN),
+		.insn_info = (u32)vmread(VMCS_EXIT_INSN_INFO),
+	};
+	if (i->intr_info & INTR_HAS_ERROR)
+		i->intr_error = (u32)vmread(VMCS_EXIT_INTR_ERROR);
+	if (i->idt_info & INTR_HAS_ERROR)
+		i->idt_error = (u32)vmread(VMCS_IDT_VECTORING_ERROR);
+}
+
+void nested_reflect(struct vcpu *v, u32 reason)
+{
+	struct exit_info i;
+
+	read_info(&i);
+	i.reason = reason;
+	reflect(v, &i);
+}
+
+void reflect_as(struct vcpu *v, u32 reason, u64 qualification)
+{
+	struct exit_info i;
+
+	read_info(&i);
+	i.reason = reason;
+	i.qualification = qualification;
+	reflect(v, &i);
+}
+
+/* An event that waits to be injected was interrupted by this exit: L1 sees it as IDT-vectoring information. */
+void reflect_event(struct vcpu *v, u32 reason, u32 intr_info)
+{
+	struct exit_info i = { .reason = reason, .intr_info = intr_info };
+
+	if (v->event.info & INTR_VALID) {
+		i.idt_info = v->event.info;
+		i.idt_error = v->event.error;
+		i.insn_len = v->event.insn_len;
+	}
+	reflect(v, &i);
+}

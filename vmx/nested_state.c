@@ -1,0 +1,373 @@
+/*
+ * L2's state between vmcs12 and vmcs02, and the fields of vmcs02 that come from the merge.
+ *
+ * Invariant: while in02_valid, n->in02 equals vmcs02 for every field written here, so only differences cost a VMWRITE; state_save
+ * makes it true again after L2 ran. No address of vmcs12 is put into vmcs02 but through vm_gpa_to_hpa.
+ */
+#include <string.h>
+
+#include "core/irq.h"
+#include "core/x86.h"
+#include "vmx/nested_priv.h"
+#include "vmx/vlapic.h"
+#include "vmx/vmcs.h"
+
+struct field_ref { u16 enc, offset; };
+#define REF(name) { VMCS_##name, offsetof(struct vmcs12, name) }
+
+/* Guest state that goes both ways as it is. */
+static const struct field_ref guest_fields[] = {
+	REF(GUEST_ES_SEL), REF(GUEST_CS_SEL), REF(GUEST_SS_SEL), REF(GUEST_DS_SEL), REF(GUEST_FS_SEL), REF(GUEST_GS_SEL),
+	REF(GUEST_LDTR_SEL), REF(GUEST_TR_SEL),
+	REF(GUEST_ES_LIMIT), REF(GUEST_CS_LIMIT), REF(GUEST_SS_LIMIT), REF(GUEST_DS_LIMIT), REF(GUEST_FS_LIMIT), REF(GUEST_GS_LIMIT),
+	REF(GUEST_LDTR_LIMIT), REF(GUEST_TR_LIMIT), REF(GUEST_GDTR_LIMIT), REF(GUEST_IDTR_LIMIT),
+	REF(GUEST_ES_AR), REF(GUEST_CS_AR), REF(GUEST_SS_AR), REF(GUEST_DS_AR), REF(GUEST_FS_AR), REF(GUEST_GS_AR),
+	REF(GUEST_LDTR_AR), REF(GUEST_TR_AR),
+	REF(GUEST_ES_BASE), REF(GUEST_CS_BASE), REF(GUEST_SS_BASE), REF(GUEST_DS_BASE), REF(GUEST_FS_BASE), REF(GUEST_GS_BASE),
+	REF(GUEST_LDTR_BASE), REF(GUEST_TR_BASE), REF(GUEST_GDTR_BASE), REF(GUEST_IDTR_BASE),
+	REF(GUEST_SYSENTER_CS), REF(GUEST_SYSENTER_ESP), REF(GUEST_SYSENTER_EIP),
+	REF(GUEST_CR3), REF(GUEST_RSP), REF(GUEST_RIP), REF(GUEST_RFLAGS), REF(GUEST_PENDING_DBG), REF(GUEST_INTERRUPTIBILITY),
+};
+
+/* Controls that are L1's alone and always exist in the hardware. */
+static const struct field_ref control_fields[] = {
+	REF(PF_ERROR_MASK), REF(PF_ERROR_MATCH), REF(CR3_TARGET_COUNT), REF(CR3_TARGET_0), REF(CR3_TARGET_1), REF(CR3_TARGET_2),
+	REF(CR3_TARGET_3),
+};
+
+static u64 *member(struct vmcs12 *f, u16 offset) { return (u64 *)((u8 *)f + offset); }
+
+static void put(struct nested *n, u16 enc, u16 offset, u64 value)
+{
+	u64 *held = member(&n->in02, offset);
+
+	if (n->in02_valid && *held == value)
+		return;
+	vmwrite(enc, value);
+	*held = value;
+}
+#define PUT(n, name, value) put(n, VMCS_##name, offsetof(struct vmcs12, name), value)
+/* Read a field back: in02 and the return value. */
+#define GET(n, name) ((n)->in02.name = vmread(VMCS_##name))
+
+static void put_list(struct nested *n, const struct field_ref *list, u32 nr)
+{
+	for (u32 i = 0; i < nr; i++)
+		put(n, list[i].enc, list[i].offset, *member(&n->v12, list[i].offset));
+}
+
+/* ---- entry ---- */
+u64 state_cr0_owned(const struct vcpu *v) { return vcpu_cr0_owned(v) & ~(CR0_PE | CR0_PG | CR0_WP); }
+u64 state_cr4_owned(const struct vcpu *v) { return vcpu_cr4_owned(v) & ~(CR4_PAE | CR4_PSE); }
+
+void state_flush_vpid(u16 vpid)
+{
+	if (!(vmx_caps.use_proc2 & PROC2_VPID))
+		return;
+	if (vmx_caps.ept_vpid & EPT_CAP_INVVPID_SINGLE)
+		invvpid(INVVPID_SINGLE, vpid, 0);
+	else
+		invvpid(INVVPID_ALL, 0, 0);
+}
+
+void state_set_ours(struct nested *n, u32 ours)
+{
+	n->ours = ours;
+	PUT(n, PROC_CONTROLS, n->proc02 | ours);
+}
+
+/* A page that vmcs12 names; outside L1's RAM a page of zeros takes its place (SDM: behaviour there is the platform's). */
+static hpa_t page_or_dummy(struct vcpu *v, u64 gpa)
+{
+	hpa_t a = vm_gpa_to_hpa(v->core.vm, GPA(gpa), PAGE_SIZE);
+
+	return a.v == HPA_NONE.v ? virt_to_hpa(v->nested->dummy_page) : a;
+}
+
+static void translate_pages(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	const struct vmcs12 *f = &n->v12;
+
+	n->virtual_apic = proc12(f, PROC_TPR_SHADOW) ? page_or_dummy(v, f->VIRTUAL_APIC_ADDR) : HPA_NONE;
+	n->apic_access = proc2_12(f, PROC2_APIC_ACCESS) ? page_or_dummy(v, f->APIC_ACCESS_ADDR) : HPA_NONE;
+	n->pi_desc = pin12(f, PIN_POSTED_INT) ? vm_gpa_to_hpa(v->core.vm, GPA(f->PI_DESC_ADDR), sizeof(struct pi_desc)) : HPA_NONE;
+	/* FACTS: an emulator wants the descriptor on a page boundary; elsewhere we process it ourselves. */
+	n->pi_hw = vmx_caps.posted && n->pi_desc.v != HPA_NONE.v && IS_ALIGNED(n->pi_desc.v, PAGE_SIZE);
+}
+
+/* What L2 inherits from L1 where vmcs12 does not load it. */
+struct l1_state { u64 pat, efer, dr7, debugctl; };
+
+static void read_l1(const struct vmcs12 *f, struct l1_state *s)
+{
+	s->pat = f->ENTRY_CONTROLS & ENTRY_LOAD_PAT ? f->GUEST_PAT : vmread(VMCS_GUEST_PAT);
+	s->dr7 = f->ENTRY_CONTROLS & ENTRY_LOAD_DEBUG ? f->GUEST_DR7 : vmread(VMCS_GUEST_DR7);
+	s->debugctl = f->ENTRY_CONTROLS & ENTRY_LOAD_DEBUG ? f->GUEST_DEBUGCTL : vmread(VMCS_GUEST_DEBUGCTL);
+	if (f->ENTRY_CONTROLS & ENTRY_LOAD_EFER) {
+		s->efer = f->GUEST_EFER;
+		return;
+	}
+	/* SDM 3C, Loading Guest Control Registers, Debug Registers, and MSRs: LMA is the control, LME too if paging is on. */
+	u64 bits = f->ENTRY_CONTROLS & ENTRY_IA32E ? EFER_LMA | EFER_LME : 0;
+	u64 which = f->GUEST_CR0 & CR0_PG ? EFER_LMA | EFER_LME : EFER_LMA;
+	s->efer = (vmread(VMCS_GUEST_EFER) & ~which) | (bits & which);
+}
+
+/* Once per vmcs02: fields that never change. Precondition: vmcs02 loaded. */
+static void write_constants(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+
+	vmcs_write_host_state(v);
+	vmwrite(VMCS_VMCS_LINK_PTR, ~0ull);
+	vmwrite(VMCS_EXIT_MSR_STORE_COUNT, 0);
+	vmwrite(VMCS_EXIT_MSR_LOAD_COUNT, 0);
+	vmwrite(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
+	vmwrite(VMCS_ENTRY_INTR_INFO, 0);
+	vmwrite(VMCS_MSR_BITMAP, virt_to_hpa(n->msr_bitmap).v);
+	vmwrite(VMCS_IO_BITMAP_A, virt_to_hpa(n->io_bitmap).v);
+	vmwrite(VMCS_IO_BITMAP_B, virt_to_hpa(n->io_bitmap).v + PAGE_SIZE);
+	if (vmx_caps.use_proc2 & PROC2_VPID)
+		vmwrite(VMCS_VPID, n->vpid02);
+	if (vmx_caps.posted)
+		vmwrite(VMCS_PI_NOTIFICATION_VECTOR, IRQ_VEC_PI_NESTED);
+	n->in02_valid = false;
+	n->vmcs02_ready = true;
+}
+
+static void put_merged(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	struct merge_policy p = {
+		.pin = vmx_caps.use_pin, .proc = vmx_caps.use_proc, .proc2 = vmx_caps.use_proc2, .exit = vmx_caps.use_exit,
+		.entry = vmx_caps.use_entry, .exit_may = vmx_caps.exit.may, .cr0_owned = state_cr0_owned(v),
+		.cr4_owned = state_cr4_owned(v), .cr0_set = CR0_NE, .cr4_set = CR4_VMXE, .cr4_clear = CR4_MCE, .pi_hw = n->pi_hw,
+	};
+	struct merged m;
+
+	merge_controls(&m, &n->v12, &p);
+	PUT(n, PIN_CONTROLS, m.pin);
+	n->proc02 = m.proc;
+	state_set_ours(n, 0);
+	PUT(n, PROC2_CONTROLS, m.proc2);
+	PUT(n, EXIT_CONTROLS, m.exit);
+	PUT(n, ENTRY_CONTROLS, m.entry);
+	PUT(n, EXCEPTION_BITMAP, m.exception_bitmap);
+	if (vmx_caps.proc.may & PROC_TSC_OFFSET)
+		PUT(n, TSC_OFFSET, m.tsc_offset);
+	PUT(n, CR0_MASK, m.cr0_mask);
+	PUT(n, CR4_MASK, m.cr4_mask);
+	PUT(n, CR0_READ_SHADOW, m.cr0_shadow);
+	PUT(n, CR4_READ_SHADOW, m.cr4_shadow);
+	PUT(n, GUEST_CR0, m.cr0);
+	PUT(n, GUEST_CR4, m.cr4);
+}
+
+/* Fields that exist only with the controls that L1 turned on (so the CPU has them). */
+static void put_optional(struct nested *n)
+{
+	const struct vmcs12 *f = &n->v12;
+
+	if (proc12(f, PROC_TPR_SHADOW)) {
+		PUT(n, VIRTUAL_APIC_ADDR, n->virtual_apic.v);
+		PUT(n, TPR_THRESHOLD, f->TPR_THRESHOLD);
+	}
+	if (proc2_12(f, PROC2_APIC_ACCESS))
+		PUT(n, APIC_ACCESS_ADDR, n->apic_access.v);
+	if (proc2_12(f, PROC2_VIRT_INT)) {
+		PUT(n, GUEST_INTERRUPT_STATUS, f->GUEST_INTERRUPT_STATUS);
+		PUT(n, EOI_EXIT_0, f->EOI_EXIT_0);
+		PUT(n, EOI_EXIT_1, f->EOI_EXIT_1);
+		PUT(n, EOI_EXIT_2, f->EOI_EXIT_2);
+		PUT(n, EOI_EXIT_3, f->EOI_EXIT_3);
+	}
+	if (n->pi_hw && pin12(f, PIN_POSTED_INT))
+		PUT(n, PI_DESC_ADDR, n->pi_desc.v);
+	if (proc2_12(f, PROC2_PAUSE_LOOP)) {
+		PUT(n, PLE_GAP, f->PLE_GAP);
+		PUT(n, PLE_WINDOW, f->PLE_WINDOW);
+	}
+	if (pin12(f, PIN_PREEMPTION_TIMER))
+		PUT(n, PREEMPTION_TIMER, f->PREEMPTION_TIMER);
+	PUT(n, GUEST_PDPTE0, n->pdpte[0]);
+	PUT(n, GUEST_PDPTE1, n->pdpte[1]);
+	PUT(n, GUEST_PDPTE2, n->pdpte[2]);
+	PUT(n, GUEST_PDPTE3, n->pdpte[3]);
+}
+
+static const u64 *l1_page(struct vcpu *v, bool used, u64 gpa)
+{
+	hpa_t a = used ? vm_gpa_to_hpa(v->core.vm, GPA(gpa), PAGE_SIZE) : HPA_NONE;
+
+	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
+}
+
+static void merge_io(struct vcpu *v, u32 half, u64 gpa)
+{
+	static const u64 none[PAGE_SIZE / 8];
+	struct nested *n = v->nested;
+	const struct vmcs12 *f = &n->v12;
+	u64 *dst = (u64 *)n->io_bitmap + half * (PAGE_SIZE / 8), *ours = (u64 *)v->io_bitmap_pages + half * (PAGE_SIZE / 8);
+
+	if (!n->io_open[half].nr) /* nothing of ours passes: ones stay ones */
+		return;
+	if (proc12(f, PROC_IO_BITMAPS))
+		merge_bitmap(dst, &n->io_open[half], ours, l1_page(v, true, gpa));
+	else
+		merge_bitmap(dst, &n->io_open[half], ours, proc12(f, PROC_UNCOND_IO) ? NULL : none);
+}
+
+static void merge_bitmaps(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	const struct vmcs12 *f = &n->v12;
+	const u64 *l1 = l1_page(v, proc12(f, PROC_MSR_BITMAPS), f->MSR_BITMAP);
+
+	merge_bitmap(n->msr_bitmap, &n->msr_open, v->msr_bitmap_page, l1);
+	merge_x2apic(n->msr_bitmap, f, l1);
+	merge_io(v, 0, f->IO_BITMAP_A);
+	merge_io(v, 1, f->IO_BITMAP_B);
+}
+
+static void put_ept_and_vpid(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	const struct vmcs12 *f = &n->v12;
+	u16 vpid12 = proc2_12(f, PROC2_VPID) ? (u16)f->VPID : 0;
+
+	if (!proc2_12(f, PROC2_EPT))
+		n->ept = NULL;
+	else if (!ept02_select(v, f->EPTP))
+		vcpu_kill(v, "no memory left for the tables of its guest");
+	PUT(n, EPTP, ept02_pointer(n, v->core.vm));
+	if (!vpid12 || vpid12 != n->vpid12)
+		state_flush_vpid(n->vpid02);
+	n->vpid12 = vpid12;
+}
+
+static void take_event(struct vcpu *v)
+{
+	const struct vmcs12 *f = &v->nested->v12;
+
+	v->event = (struct vcpu_event){ 0 };
+	if (!(f->ENTRY_INTR_INFO & INTR_VALID))
+		return;
+	u64 type = FIELD_GET(INTR_TYPE, f->ENTRY_INTR_INFO);
+	bool soft = type == INTR_SW_INT || type == INTR_PRIV_SW_EXCEPTION || type == INTR_SW_EXCEPTION;
+
+	v->event.info = (u32)f->ENTRY_INTR_INFO;
+	v->event.error = (u32)f->ENTRY_EXCEPTION_ERROR;
+	v->event.insn_len = soft ? (u32)f->ENTRY_INSN_LEN : 0;
+}
+
+void state_enter(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	const struct vmcs12 *f = &n->v12;
+	struct l1_state l1;
+
+	read_l1(f, &l1);
+	translate_pages(v);
+	merge_bitmaps(v);
+	vcpu_load_vmcs(v, &n->vmcs02);
+	if (!n->vmcs02_ready)
+		write_constants(v);
+	put_merged(v);
+	put_list(n, guest_fields, ARRAY_SIZE(guest_fields));
+	put_list(n, control_fields, ARRAY_SIZE(control_fields));
+	put_optional(n);
+	PUT(n, GUEST_PAT, l1.pat);
+	PUT(n, GUEST_EFER, l1.efer);
+	PUT(n, GUEST_DR7, l1.dr7);
+	PUT(n, GUEST_DEBUGCTL, l1.debugctl);
+	n->l2_halted = f->GUEST_ACTIVITY == ACTIVITY_HLT;
+	n->activity02 = ACTIVITY_ACTIVE;
+	PUT(n, GUEST_ACTIVITY, ACTIVITY_ACTIVE);
+	put_ept_and_vpid(v);
+	take_event(v);
+	n->in02_valid = true;
+	n->ran = false;
+}
+
+/* ---- exit ---- */
+static void save_optional(struct nested *n)
+{
+	struct vmcs12 *f = &n->v12;
+
+	f->GUEST_ACTIVITY = n->l2_halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE;
+	GET(n, GUEST_ACTIVITY);
+	GET(n, GUEST_DR7);
+	GET(n, GUEST_DEBUGCTL);
+	GET(n, GUEST_PAT);
+	if (f->EXIT_CONTROLS & EXIT_SAVE_DEBUG) {
+		f->GUEST_DR7 = n->in02.GUEST_DR7;
+		f->GUEST_DEBUGCTL = n->in02.GUEST_DEBUGCTL;
+	}
+	if (f->EXIT_CONTROLS & EXIT_SAVE_PAT)
+		f->GUEST_PAT = n->in02.GUEST_PAT;
+	if (proc2_12(f, PROC2_VIRT_INT))
+		f->GUEST_INTERRUPT_STATUS = GET(n, GUEST_INTERRUPT_STATUS);
+	if (pin12(f, PIN_PREEMPTION_TIMER)) {
+		GET(n, PREEMPTION_TIMER);
+		if (f->EXIT_CONTROLS & EXIT_SAVE_PREEMPTION)
+			f->PREEMPTION_TIMER = n->in02.PREEMPTION_TIMER;
+	}
+}
+
+static void save_pdptes(struct nested *n)
+{
+	struct vmcs12 *f = &n->v12;
+
+	GET(n, GUEST_PDPTE0);
+	GET(n, GUEST_PDPTE1);
+	GET(n, GUEST_PDPTE2);
+	GET(n, GUEST_PDPTE3);
+	if (!proc2_12(f, PROC2_EPT)) /* then they are not part of vmcs12's state */
+		return;
+	f->GUEST_PDPTE0 = n->in02.GUEST_PDPTE0;
+	f->GUEST_PDPTE1 = n->in02.GUEST_PDPTE1;
+	f->GUEST_PDPTE2 = n->in02.GUEST_PDPTE2;
+	f->GUEST_PDPTE3 = n->in02.GUEST_PDPTE3;
+}
+
+static void save_control_registers(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	struct vmcs12 *f = &n->v12;
+
+	GET(n, GUEST_CR0);
+	GET(n, GUEST_CR4);
+	GET(n, CR0_READ_SHADOW);
+	GET(n, CR4_READ_SHADOW);
+	f->GUEST_CR0 = merge_cr_back(n->in02.GUEST_CR0, n->in02.CR0_READ_SHADOW, f->GUEST_CR0, f->CR0_MASK, state_cr0_owned(v));
+	f->GUEST_CR4 = merge_cr_back(n->in02.GUEST_CR4, n->in02.CR4_READ_SHADOW, f->GUEST_CR4, f->CR4_MASK, state_cr4_owned(v));
+	GET(n, GUEST_EFER);
+	GET(n, ENTRY_CONTROLS);
+	if (f->EXIT_CONTROLS & EXIT_SAVE_EFER)
+		f->GUEST_EFER = n->in02.GUEST_EFER;
+	if (nested_caps.misc & VMX_MISC_EFER_LMA) {
+		f->ENTRY_CONTROLS &= ~ENTRY_IA32E;
+		f->ENTRY_CONTROLS |= n->in02.GUEST_EFER & EFER_LMA ? ENTRY_IA32E : 0;
+	}
+}
+
+void state_save(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+
+	for (u32 i = 0; i < ARRAY_SIZE(guest_fields); i++) {
+		u64 value = vmread(guest_fields[i].enc);
+
+		*member(&n->in02, guest_fields[i].offset) = value;
+		*member(&n->v12, guest_fields[i].offset) = value;
+	}
+	save_control_registers(v);
+	save_optional(n);
+	/* PDPTEs are in use with PAE paging only (SDM 3C, Saving Guest State); otherwise what vmcs02 holds is undefined. */
+	if ((n->v12.GUEST_CR0 & CR0_PG) && (n->v12.GUEST_CR4 & CR4_PAE) && !(n->in02.GUEST_EFER & EFER_LMA))
+		save_pdptes(n);
+	else
+		n->in02.GUEST_PDPTE0 = n->in02.GUEST_PDPTE1 = n->in02.GUEST_PDPTE2 = n->in02.GUEST_PDPTE3 = ~0ull;
+	n->in02_valid = true;
+}
