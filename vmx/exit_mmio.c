@@ -102,6 +102,8 @@ enum exit_action exit_ept_violation(struct vcpu *v)
 	u64 q = vmread(VMCS_EXIT_QUALIFICATION);
 	struct access a = { v, vmread(VMCS_GUEST_PHYSICAL_ADDR) };
 	struct insn i;
+	if (nested_in_l2(v) && !nested_l2_gpa_to_l1(v, a.gpa, &a.gpa))
+		return EXIT_RESUME; /* L1 has just unmapped it: the access faults again */
 	if (q & EPT_QUAL_FETCH)
 		return vcpu_kill(v, "jump to %#lx, where there is no memory", (unsigned long)a.gpa);
 	if (!(q & EPT_QUAL_TRANSLATED))

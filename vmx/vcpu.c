@@ -135,6 +135,8 @@ void vcpu_request(struct vcpu *v, u32 bits)
 /* INIT and SIPI (SDM 3A, MP Initialization Protocol): INIT resets and waits, a SIPI is taken only while waiting. */
 static void take_init(struct vcpu *v)
 {
+	if (nested_take_init(v)) /* VMX operation: blocked, or an exit of L2 */
+		return;
 	nested_reset(v);
 	vlapic_reset(v);
 	vcpu_reset(v);
