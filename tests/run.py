@@ -78,7 +78,7 @@ def main(argv):
         for s in scenarios:
             print(f"{s.label:40} {'long ' if s.long else '     '} {s.spec.get('about', '')}".rstrip())
         return 0
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, terminate)
     verdicts = [run_one(s, args, path.parent) for s in scenarios if chosen(s, args)]
     skipped = verdicts.count("SKIP")

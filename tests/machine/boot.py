@@ -66,7 +66,7 @@ def run(args, opts):
 
 def main(argv):
     args, opts = parse(argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, terminate)
     try:
         return run(args, opts)

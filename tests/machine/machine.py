@@ -13,6 +13,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import socket
 import subprocess
 import sys
@@ -259,7 +260,11 @@ class Machine:
         return None, InfrastructureError(child.describe())
 
     def dead_others(self, child):
-        return "".join("; " + c.describe() for c in self.children if c is not child and c.ended())
+        """What is to be said of the other parts, should one of them be the cause."""
+        for other in self.children:
+            if other is not child and select.select([other.pidfd], [], [], 0.1)[0]:
+                return "; " + other.describe()
+        return ""
 
     # --- what tests use ----------------------------------------------------------------------------------------------
 
