@@ -13,6 +13,7 @@ export LC_ALL=C DEBIAN_FRONTEND=noninteractive
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 RELEASE=trixie
+TRIXIE_KEYS=/usr/share/keyrings/debian-archive-trixie-stable.gpg # comes with the package that holds them all
 
 # What the host needs: compilers, the EFI and GRUB parts of the images, unit tests, packets.
 HOST_PACKAGES=(
@@ -75,6 +76,8 @@ install_host() {
         wanted+=("${MACHINE_PACKAGES[@]}")
     fi
     missing=$(missing_packages "" "${wanted[@]}")
+    # An early bookworm has that package without the keys of trixie: upgrade it.
+    ! host_is_old || [ -e "$TRIXIE_KEYS" ] || missing+=" debian-archive-keyring"
     [ -n "$missing" ] || return 0
     command -v apt-get > /dev/null || die "this needs Debian's apt; missing here:" $missing
     say "installing on this machine:" $missing
@@ -110,7 +113,7 @@ host_apt_options() {
 trixie_keyring() { # prints the file that holds the keys which sign trixie
     local file
     for file in "$1" /usr/share/keyrings/debian-archive-keyring.gpg; do
-        [ -r "$file" ] && [ -e /usr/share/keyrings/debian-archive-trixie-stable.gpg ] && echo "$file" && return
+        [ -r "$file" ] && [ -e "$TRIXIE_KEYS" ] && echo "$file" && return
     done
     die "the host's debian-archive-keyring does not hold the keys of $RELEASE:" \
         "upgrade that package (apt-get install debian-archive-keyring)"
