@@ -159,15 +159,20 @@ int vtd_device_attach(struct iommu_domain *d, rid_t rid, bool reserved)
 
 /* ---- isolating (what is left to do when a flush did not finish) ---- */
 
+#define NOBODY 0xffff /* what a function that does not answer reads as */
 #define PCIE_DEVICE_STATUS 0x0a
 #define PCIE_TRANSACTIONS_PENDING BIT(5)
 
 /* True if the device's bus mastering is off and nothing of it is under way (PCIe Base Specification, Device Status Register). */
 static bool device_silence(rid_t rid)
 {
-	pci_write16(rid, PCI_COMMAND, pci_read16(rid, PCI_COMMAND) & (u16)~PCI_COMMAND_MASTER);
+	u16 command = pci_read16(rid, PCI_COMMAND);
+
+	if (command == NOBODY)
+		return false;
+	pci_write16(rid, PCI_COMMAND, command & (u16)~PCI_COMMAND_MASTER);
 	if (pci_read16(rid, PCI_COMMAND) & PCI_COMMAND_MASTER)
-		return false; /* also where nothing answers: all ones */
+		return false;
 	u16 cap = pci_find_cap(rid, PCI_CAP_ID_EXP);
 	return cap && wait_until(!(pci_read16(rid, cap + PCIE_DEVICE_STATUS) & PCIE_TRANSACTIONS_PENDING), VTD_TIMEOUT_US);
 }
