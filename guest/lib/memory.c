@@ -55,6 +55,16 @@ static void paging_map_window(const struct boot *b)
 	guest_pdpt[window / SIZE_1G] = (u64)window_pd | PTE_P | PTE_RW;
 }
 
+/*
+ * A level below that fills its tables on demand shall do so now: later, in a phase that must be free of exits, code and data
+ * are used for the first time that boot did not need.
+ */
+static void touch_image(void)
+{
+	for (const u8 *p = guest_image_start; p < guest_image_end; p += PAGE_SIZE)
+		(void)READ_ONCE(*p);
+}
+
 const char *memory_init(const struct boot *b)
 {
 	struct boot_range r = boot_largest_free(b, 0x100000, LOW_LIMIT, (u64)guest_image_start, (u64)guest_image_end);
@@ -69,6 +79,7 @@ const char *memory_init(const struct boot *b)
 	paging_uncache_holes(b);
 	paging_map_window(b);
 	write_cr3(read_cr3());
+	touch_image();
 	return NULL;
 }
 

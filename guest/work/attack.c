@@ -175,7 +175,7 @@ static u32 attack_all(struct attack *a, const struct cmdline *c)
 	u64 iova;
 
 	if (work_check_result(port_dma_map(a->handle, &d, 1), 0, "attack-map"))
-		return failed + 1;
+		return failed + 1 + (port_free(a->handle) != 0);
 	failed += attack_address(a, (u64)a->rig->canary);
 	for (u32 i = 0; cmdline_list(c, "attack_iova", i, &iova); i++)
 		failed += attack_address(a, iova);
