@@ -38,7 +38,7 @@ static u64 nr_frames;
 static struct span ram[BOOTINFO_MAX_RANGES]; /* all RAM, merged, ascending */
 static u32 nr_ram;
 static struct span taken[4];                 /* RAM that never becomes free */
-static hpa_t ap_page = { ~0ull };
+static hpa_t ap_page;
 static u64 total_bytes;
 
 /* Protects lists, frames, free_bytes and every owner's pages. */
@@ -92,6 +92,7 @@ static struct block *block_take(unsigned order)
 static void block_give(u64 pfn, unsigned order)
 {
 	free_bytes += PAGE_SIZE << order;
+	frames[pfn].state = FRAME_NONE; /* it may end in the middle of a larger block */
 	while (order < MEM_MAX_ORDER) {
 		u64 buddy = pfn ^ (1ull << order);
 
@@ -224,6 +225,7 @@ static void ap_page_choose(void)
 {
 	u64 limit = 0x9f000, ebda = (u64)*(const u16 *)hpa_to_virt(HPA(0x40e)) << 4;
 
+	ap_page = HPA_NONE;
 	if (ebda >= 0x80000 && ebda < limit)
 		limit = ALIGN_DOWN(ebda, PAGE_SIZE);
 	for (u64 a = limit - PAGE_SIZE; a >= PAGE_SIZE; a -= PAGE_SIZE) {
