@@ -73,7 +73,7 @@ void nested_caps_make(struct nested_caps *out, const struct vmx_caps *hw, u8 max
 	out->cr0_fixed1 = hw->cr0_fixed1;
 	out->cr4_fixed0 = hw->cr4_fixed0;
 	out->cr4_fixed1 = (hw->cr4_fixed1 & ~CR4_HIDDEN) | CR4_VMXE;
-	out->vmcs_enum = FIELD_PREP(BITS(9, 1), vmcs12_highest_index(out));
+	out->vmcs_enum = FIELD_PREP(BITS(9, 1), vmcs12_fields_make(out));
 }
 
 void nested_init(void)

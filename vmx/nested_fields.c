@@ -6,20 +6,17 @@
  */
 #include "vmx/nested_priv.h"
 
-#define FIELD_SLOTS 512
-/* Width, type and index packed: 2 + 2 + 5 bits are enough for all that Appendix B names. */
-#define FIELD_SLOT(enc) ((enc) >> 13 << 7 | ((enc) >> 10 & 3) << 5 | ((enc) >> 1 & 31))
 /* Bits that no encoding has: 12, index 9:6, and everything above 14. */
 #define FIELD_RESERVED (~0x7fffull | BIT(12) | BITS(9, 6))
 
-/* 1 + offset in struct vmcs12; 0: no such field. */
+/* Offset in struct vmcs12. */
 static const u16 place[FIELD_SLOTS] = {
-#define FIELD_PLACE(name, enc) [FIELD_SLOT(enc)] = 1 + offsetof(struct vmcs12, name),
+#define FIELD_PLACE(name, enc) [FIELD_SLOT(enc)] = offsetof(struct vmcs12, name),
 	VMCS_FIELDS(FIELD_PLACE)
 #undef FIELD_PLACE
 };
 
-/* Fields that come and go with a control (SDM 3D, Appendix B, footnotes). always0: never offered. */
+/* Fields that come and go with a control (SDM 3D, Appendix B, footnotes). */
 enum word { W_PIN, W_PROC, W_PROC2, W_EXIT, W_ENTRY };
 struct condition { u16 first, last; u8 word; u8 bit; };
 #define BIT_NR(mask) ((u8)__builtin_ctzll(mask))
@@ -75,24 +72,40 @@ static u32 offered(const struct nested_caps *c, u8 word)
 	}
 }
 
-static bool exists(const struct nested_caps *c, u64 encoding)
+static bool exists(const struct nested_caps *c, u32 encoding)
 {
-	u64 full = encoding & ~VMCS_ENC_HIGH;
-
 	for (u32 i = 0; i < ARRAY_SIZE(conditions); i++)
-		if (full >= conditions[i].first && full <= conditions[i].last)
+		if (encoding >= conditions[i].first && encoding <= conditions[i].last)
 			return offered(c, conditions[i].word) & BIT(conditions[i].bit);
 	return true;
+}
+
+u32 vmcs12_fields_make(struct nested_caps *c)
+{
+	static const u16 all[] = {
+#define FIELD_ENC(name, enc) enc,
+		VMCS_FIELDS(FIELD_ENC)
+#undef FIELD_ENC
+	};
+	u32 highest = 0;
+
+	for (u32 i = 0; i < ARRAY_SIZE(all); i++) {
+		if (!exists(c, all[i]))
+			continue;
+		c->fields[FIELD_SLOT(all[i]) / 64] |= BIT(FIELD_SLOT(all[i]) % 64);
+		highest = MAX(highest, (u32)FIELD_GET(VMCS_ENC_INDEX, all[i]));
+	}
+	return highest;
 }
 
 u64 *vmcs12_field(struct vmcs12 *f, const struct nested_caps *c, u64 encoding)
 {
 	if ((encoding & FIELD_RESERVED) || ((encoding & VMCS_ENC_HIGH) && field_width(encoding) != 1))
 		return NULL;
-	u16 at = place[FIELD_SLOT(encoding)];
-	if (!at || !exists(c, encoding))
+	u64 slot = FIELD_SLOT(encoding);
+	if (!(c->fields[slot / 64] & BIT(slot % 64)))
 		return NULL;
-	return (u64 *)((u8 *)f + at - 1);
+	return (u64 *)((u8 *)f + place[slot]);
 }
 
 u64 vmcs12_read(struct vmcs12 *f, const struct nested_caps *c, u64 encoding)
@@ -113,19 +126,4 @@ void vmcs12_write(struct vmcs12 *f, const struct nested_caps *c, u64 encoding, u
 		*p = (u32)*p | value << 32;
 	else
 		*p = value & mask[field_width(encoding)];
-}
-
-u32 vmcs12_highest_index(const struct nested_caps *c)
-{
-	static const u16 all[] = {
-#define FIELD_ENC(name, enc) enc,
-		VMCS_FIELDS(FIELD_ENC)
-#undef FIELD_ENC
-	};
-	u32 highest = 0;
-
-	for (u32 i = 0; i < ARRAY_SIZE(all); i++)
-		if (exists(c, all[i]))
-			highest = MAX(highest, (u32)FIELD_GET(VMCS_ENC_INDEX, all[i]));
-	return highest;
 }

@@ -35,11 +35,16 @@ _Static_assert(sizeof(struct vmcs12_region) <= PAGE_SIZE, "a VMCS region is one 
 #define NESTED_REVISION 0x4e657374u /* never the machine's own: a vmcs12 must not be taken for a real VMCS */
 #define REVISION_SHADOW BIT(31)
 
+/* Width, type and index of an encoding packed: 2 + 2 + 5 bits are enough for all that Appendix B names. */
+#define FIELD_SLOTS 512
+#define FIELD_SLOT(enc) ((enc) >> 13 << 7 | ((enc) >> 10 & 3) << 5 | ((enc) >> 1 & 31))
+
 /* What L1 is told that it may use: the capability MSRs (SDM 3D, VMX Capability Reporting Facility). */
 struct nested_caps {
 	u64 basic, misc, ept_vpid, vmcs_enum, cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 	struct vmx_ctl pin, proc, proc2, exit, entry; /* by the TRUE MSRs */
 	u8 maxphyaddr;
+	u64 fields[FIELD_SLOTS / 64];                 /* which VMCS fields exist: FIELD_SLOT bits */
 };
 extern struct nested_caps nested_caps;
 
@@ -129,8 +134,8 @@ void vmcs12_write(struct vmcs12 *f, const struct nested_caps *c, u64 encoding, u
 static inline u32 field_width(u64 encoding) { return (u32)FIELD_GET(VMCS_ENC_WIDTH, encoding); }
 static inline u32 field_type(u64 encoding) { return (u32)FIELD_GET(VMCS_ENC_TYPE, encoding); }
 #define FIELD_TYPE_READ_ONLY 1
-/* Highest index of the fields that exist, for IA32_VMX_VMCS_ENUM. */
-u32 vmcs12_highest_index(const struct nested_caps *c);
+/* Work out c->fields from the controls offered; the highest index among them, for IA32_VMX_VMCS_ENUM. */
+u32 vmcs12_fields_make(struct nested_caps *c);
 
 /* ---- nested_cap.c ---- */
 /* From what the CPU can do to what L1 is offered. Pure. */
