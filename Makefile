@@ -14,9 +14,11 @@ BOOT_SRCS := boot/entry.S boot/boot_main.c boot/multiboot2.c boot/memmap.c boot/
 EFI_SRCS := boot/efi_main.c boot/efi_bundle.c boot/efi_image.c boot/efi_handoff.c boot/efi_payload.S \
 	boot/memmap.c boot/serial.c
 CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/config.c core/config_value.c \
-	core/console.c core/exception.c core/idt.S core/irq.c core/libc.c core/main.c core/mem.c core/paging.c core/panic.c \
-	core/pci.c core/percpu.c core/poweroff.c core/ptab.c core/symbols.c core/time.c core/vdev.c core/vioapic.c \
-	core/vmisc.c core/vpci.c core/vpic.c core/vuart.c
+	core/console.c core/exception.c core/hypercall.c core/idt.S core/insn.c core/insn_emulate.c core/irq.c core/libc.c \
+	core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c core/main.c core/mem.c core/outer.c \
+	core/paging.c core/panic.c core/pci.c core/percpu.c core/poweroff.c core/ptab.c core/report.c core/report_print.c \
+	core/symbols.c core/time.c core/vacpi.c core/vdev.c core/vioapic.c core/vm.c core/vm_mem.c core/vmisc.c core/vpci.c \
+	core/vpic.c core/vuart.c
 VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx/sched.c vmx/ept.c vmx/exit.c \
 	vmx/exit_io.c vmx/exit_mmio.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/vlapic.c \
 	vmx/vlapic_regs.c vmx/vlapic_ipi.c \
@@ -56,6 +58,16 @@ UNIT_TESTS += dmar vtd_entries iommu
 UNIT_dmar_SRCS = iommu/dmar.c
 UNIT_iommu_SRCS = $(IOMMU_SRCS) core/ptab.c tests/unit/vtd_model.c tests/unit/vtd_stubs.c tests/unit/vtd_model/core/x86.h
 UNIT_iommu_CFLAGS = -Itests/unit/vtd_model
+
+NIC_FAKES := tests/unit/nic_fakes.c core/ptab.c
+IGB_UNDER_TEST := nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c nic/igb_vf.c \
+	nic/igb_vfreg.c nic/msix.c tests/unit/igb_model.c
+UNIT_TESTS += igb_pool igb_vf nic_hc sriov upstream
+UNIT_igb_pool_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
+UNIT_igb_vf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
+UNIT_nic_hc_SRCS = nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c nic/port_regs.c core/vdev.c $(NIC_FAKES)
+UNIT_sriov_SRCS = nic/sriov.c
+UNIT_upstream_SRCS = nic/upstream.c $(NIC_FAKES)
 
 # ---- flags ----
 
