@@ -13,12 +13,12 @@ B ?= $(if $(filter clang%,$(notdir $(CC))),build/clang,build)
 BOOT_SRCS := boot/entry.S boot/boot_main.c boot/multiboot2.c boot/memmap.c boot/serial.c boot/ap_start.S boot/ap_start.c
 EFI_SRCS := boot/efi_main.c boot/efi_bundle.c boot/efi_image.c boot/efi_handoff.c boot/efi_payload.S \
 	boot/memmap.c boot/serial.c
-CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/config.c core/config_value.c \
-	core/console.c core/exception.c core/hypercall.c core/idt.S core/insn.c core/insn_emulate.c core/irq.c core/libc.c \
+CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/config.c core/config_value.c core/console.c \
+	core/exception.c core/hypercall.c core/idt.S core/insn.c core/insn_emulate.c core/irq.c core/libc.c \
 	core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c core/main.c core/mem.c core/outer.c \
-	core/paging.c core/panic.c core/pci.c core/percpu.c core/poweroff.c core/ptab.c core/report.c core/report_print.c \
-	core/symbols.c core/time.c core/vacpi.c core/vdev.c core/vioapic.c core/vm.c core/vm_mem.c core/vmisc.c core/vpci.c \
-	core/vpic.c core/vuart.c
+	core/paging.c core/panic.c core/pci.c core/percpu.c core/poweroff.c core/ptab.c core/report.c \
+	core/report_print.c core/symbols.c core/time.c core/vacpi.c core/vdev.c core/vioapic.c core/vm.c core/vm_mem.c \
+	core/vmisc.c core/vpci.c core/vpic.c core/vuart.c
 VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx/sched.c vmx/ept.c vmx/exit.c \
 	vmx/exit_io.c vmx/exit_mmio.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/vlapic.c \
 	vmx/vlapic_regs.c vmx/vlapic_ipi.c \

@@ -39,11 +39,13 @@ enum nest_hypercall {
 	/* (gpa) Register the calling vCPU's record page (4 KiB aligned RAM); ~0 unregisters. 0, -EFAULT, -EINVAL. */
 	HC_RECORD_PAGE = 1,
 	/*
-	 * (phase, name gpa or 0) A phase of the measurement begins: every level snapshots its counters and passes the call to
-	 * its own outer before returning. phase 0..15; record page holds struct nest_phase with the name. 0, -EINVAL.
+	 * (phase) A phase of the measurement begins; record page: struct nest_phase with its name, which is what phases are told
+	 * apart by (empty: "phase<number>"); other arguments are ignored. Every level counts what follows under that name, after it
+	 * passed the call to its own outer. A name may come back: its counts go on. phase 0..15. 0, -EINVAL, -ENOSPC (more than 16
+	 * names), -ENOMEM.
 	 */
 	HC_PHASE = 2,
-	/* () Print every level's counters so far as @report lines, outermost last. 0. */
+	/* () Print every level's counters since the last print as @report lines, outermost last. 0. */
 	HC_REPORT = 3,
 
 	/* (port) Fill struct nest_nic_info for one of this VM's ports into the record page. 0, -ENOENT. */

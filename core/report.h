@@ -8,9 +8,12 @@
 
 /* Register our hypercalls (HC_PHASE, HC_REPORT). */
 void report_init(void);
-/* Begin a phase on this level (snapshot), and outward. name: at most 31 characters, copied. 0 or -errno. */
+/* Begin a phase on this level, and outward (order: report.c). name: at most 31 characters, copied. 0, -ENOSPC, -ENOMEM. */
 int report_phase(u32 phase, const char *name);
-/* Print what this level counted, per phase. Called by HC_REPORT and when a VM ends. */
+/*
+ * Print what this level counted since the last print, per VM and phase: what is printed adds up. Called by HC_REPORT and
+ * when a VM ends.
+ */
 void report_print(void);
 /* Free what was kept for a VM that goes. */
 void report_forget(struct vm *vm);
