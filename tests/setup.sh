@@ -127,7 +127,9 @@ make_trixie() {
     work=$(mktemp -d build/.setup.XXXXXX)
     host_apt_options > "$work/apt.conf"
     say "making a Debian $RELEASE root at build/trixie (about 450 MB, half a minute)"
-    logged build/setup-trixie.log "lines from mmdebstrap" 100 as_root mmdebstrap --mode=root --variant=minbase \
+    # Its mounts are in a namespace of its own, so none of them outlives it, however it ends.
+    logged build/setup-trixie.log "lines from mmdebstrap" 100 \
+        as_root unshare --mount --propagation private mmdebstrap --mode=root --variant=minbase \
         --include="$(IFS=,; echo "${MACHINE_PACKAGES[*]}")" --aptopt="$work/apt.conf" \
         "$RELEASE" "$work/root" "deb [signed-by=$keyring] $uri $RELEASE main" ||
         die "mmdebstrap failed, see build/setup-trixie.log"
