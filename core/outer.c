@@ -50,7 +50,11 @@ u32 outer_features(void)
 
 s64 outer_call(u64 nr, u64 a0, u64 a1, u64 a2, u64 a3)
 {
-	return outer_present() ? vmcall(nr, a0, a1, a2, a3, 0, 0) : -ENOSYS;
+	if (!outer_present())
+		return -ENOSYS;
+	if (nr != HC_RECORD_PAGE)
+		outer_record(); /* answers come there, too */
+	return vmcall(nr, a0, a1, a2, a3, 0, 0);
 }
 
 void *outer_record(void)
