@@ -16,7 +16,8 @@
 #define WINDOW_TRIES 64
 #define WINDOW_STEP SIZE_2M
 
-struct upstream { u32 port; u64 handle; };
+/* The outer's statistics are totals over all openings of its port: seen = when last asked, before = at the end of the last opening. */
+struct upstream { u32 port; u64 handle; struct nest_nic_stats seen, before; };
 static struct upstream ports[NIC_MAX_LOWER];
 
 static struct upstream *up(struct nic_lower *l) { return l->priv; }
@@ -55,6 +56,7 @@ static int up_free(struct nic_lower *l)
 {
 	int r = simple(HC_NIC_FREE, up(l)->handle, 0, 0);
 	up(l)->handle = 0;
+	up(l)->before = up(l)->seen;
 	return r;
 }
 
@@ -173,10 +175,15 @@ static int up_irq_clear(struct nic_lower *l, u32 index) { return simple(HC_NIC_I
 
 static int up_stats(struct nic_lower *l, struct nest_nic_stats *out)
 {
-	int r = simple(HC_NIC_STATS, up(l)->handle, 0, 0);
-	if (!r)
-		memcpy(out, outer_record(), sizeof(*out));
-	return r;
+	struct upstream *u = up(l);
+	int r = simple(HC_NIC_STATS, u->handle, 0, 0);
+	if (r)
+		return r;
+	memcpy(&u->seen, outer_record(), sizeof(u->seen));
+	const u64 *seen = (const u64 *)&u->seen, *before = (const u64 *)&u->before;
+	for (u32 i = 0; i < sizeof(*out) / sizeof(u64); i++)
+		((u64 *)out)[i] = seen[i] - before[i];
+	return 0;
 }
 
 static const struct nic_ops upstream_ops = {

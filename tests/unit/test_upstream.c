@@ -269,6 +269,14 @@ static void registers_and_statistics(void **state)
 	memcpy(record, &outers, sizeof(outers));
 	assert_int_equal(OP(stats, &s), 0);
 	assert_memory_equal(&s, &outers, sizeof(s));
+	/* the outer's totals go on over openings; ours begin with each */
+	assert_int_equal(OP(free), 0);
+	assert_int_equal(OP(alloc, &vm, &plain), 0);
+	outers.rx_packets = 10;
+	memcpy(record, &outers, sizeof(outers));
+	assert_int_equal(OP(stats, &s), 0);
+	assert_int_equal(s.rx_packets, 7);
+	assert_int_equal(s.irqs, 0);
 }
 
 static void again_is_tried_again(void **state)
