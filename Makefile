@@ -54,10 +54,16 @@ UNIT_guest_cmdline_SRCS = guest/lib/cmdline.c guest/lib/mbi.c
 UNIT_guest_blast_SRCS = guest/work/blast_proto.c
 
 # iommu/ as a whole runs on a model of the hardware: its directory stands before core/x86.h.
-UNIT_TESTS += dmar vtd_entries iommu
+UNIT_TESTS += dmar vtd_entries iommu_start iommu_domain iommu_events
 UNIT_dmar_SRCS = iommu/dmar.c
-UNIT_iommu_SRCS = $(IOMMU_SRCS) core/ptab.c tests/unit/vtd_model.c tests/unit/vtd_stubs.c tests/unit/vtd_model/core/x86.h
-UNIT_iommu_CFLAGS = -Itests/unit/vtd_model
+IOMMU_MODEL = $(IOMMU_SRCS) core/ptab.c tests/unit/vtd_machine.c tests/unit/vtd_model.c tests/unit/vtd_stubs.c \
+	tests/unit/vtd_model/core/x86.h
+UNIT_iommu_start_SRCS = $(IOMMU_MODEL)
+UNIT_iommu_domain_SRCS = $(IOMMU_MODEL)
+UNIT_iommu_events_SRCS = $(IOMMU_MODEL)
+UNIT_iommu_start_CFLAGS = -Itests/unit/vtd_model
+UNIT_iommu_domain_CFLAGS = -Itests/unit/vtd_model
+UNIT_iommu_events_CFLAGS = -Itests/unit/vtd_model
 
 NIC_FAKES := tests/unit/nic_fakes.c core/ptab.c
 IGB_UNDER_TEST := nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c nic/igb_vf.c \

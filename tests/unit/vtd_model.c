@@ -315,7 +315,8 @@ u32 model_dma(struct model *m, rid_t rid, u64 iova, bool write, u64 *hpa)
 	if (iova >> ((*reg64(m, 8) >> 16 & 0x3f) + 1) || iova >> (12 + 9 * levels))
 		return fault(m, rid, iova & ~0xfffull, 4, !write);
 	u64 entry = tlb_lookup(m, (u16)(hi >> 8), lo & ~0xfffull, levels, iova, &size);
-	if ((entry & 0x800) && !(*reg64(m, 0x10) >> 7 & 1))
+	if (((entry & 0x800) && !(*reg64(m, 0x10) >> 7 & 1)) || (size == SIZE_2M && !(*reg64(m, 8) >> 34 & 1)) ||
+	    (size == SIZE_1G && !(*reg64(m, 8) >> 35 & 1)) || size > SIZE_1G)
 		return fault(m, rid, iova & ~0xfffull, 12, !write);
 	if (!(entry & (write ? 2 : 1)))
 		return fault(m, rid, iova & ~0xfffull, write ? 5 : 6, !write);
