@@ -11,12 +11,9 @@
 
 #include <cmocka.h>
 
+#include "core/errno.h"
+#include "core/ptab.h"
 #include "core/x86.h"
-
-static void flushed(const volatile void *p);
-#define clflush(p) flushed(p)
-#include "core/ptab.c"
-#undef clflush
 
 #define F_READ BIT(0)
 #define F_WRITE BIT(1)
@@ -76,7 +73,7 @@ void pages_free(struct mem_owner *who, void *p, unsigned order)
 	who->pages--;
 }
 
-static void flushed(const volatile void *p)
+void clflush(const volatile void *p)
 {
 	u32 i = memory_find((const void *)p);
 	u64 at = ALIGN_DOWN((u64)p, 64) - (u64)memory[i].page;

@@ -1,0 +1,24 @@
+/*
+ * core/x86.h for tests of time: the same, but the time stamp, ports and CPUID are the test's own. Tests that want it put
+ * this directory in front of the include path.
+ */
+#define rdtsc cpu_rdtsc
+#define inb cpu_inb
+#define inl cpu_inl
+#define outb cpu_outb
+#define cpuid cpu_cpuid
+#include_next "core/x86.h"
+#undef rdtsc
+#undef inb
+#undef inl
+#undef outb
+#undef cpuid
+
+#ifndef UNIT_CPU_MODEL_X86_H
+#define UNIT_CPU_MODEL_X86_H
+u64 rdtsc(void);
+u8 inb(u16 port);
+u32 inl(u16 port);
+void outb(u16 port, u8 v);
+struct cpuid_regs cpuid(u32 leaf, u32 subleaf);
+#endif
