@@ -3,7 +3,7 @@
 
     main_run.py [--write-bundle FILE]      FILE: only write L0's bundle there (make image)
 
-Options come as environment variables (make help): DEPTH CPUS MACHINE GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE COUNT.
+Options come as environment variables (make help): DEPTH CPUS MACHINE CPU_MODEL GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE COUNT.
 Exit status: 0 only if the traffic was correct (a guest of one's own: only if it ended with code 0).
 """
 import os
@@ -62,7 +62,8 @@ class Run:
         self.dir.mkdir(parents=True, exist_ok=True)
         disk = self.dir / "disk.img"
         image.make_nestling(disk, paths.built("nestling.efi", "Nestling"), self.bundle())
-        return options.Options(kind=self.kind, cpus=self.cpus, disk=str(disk))
+        extra = {"cpu_model": os.environ["CPU_MODEL"]} if os.environ.get("CPU_MODEL") else {}
+        return options.Options(kind=self.kind, cpus=self.cpus, disk=str(disk), **extra)
 
 
 def traffic(m, run):

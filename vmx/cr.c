@@ -40,9 +40,9 @@ u64 vcpu_cr4_owned(const struct vcpu *v)
 static bool long_mode(void) { return vmread(VMCS_GUEST_EFER) & EFER_LMA; }
 
 /* The rules of MOV to CR0 (SDM 3A, Control Registers; SDM 2, MOV to CR). */
-static bool cr0_valid(u64 value)
+static bool cr0_valid(const struct vcpu *v, u64 value)
 {
-	u64 efer = vmread(VMCS_GUEST_EFER), cr4 = vcpu_read_cr4();
+	u64 efer = vcpu_read_efer(v), cr4 = vcpu_read_cr4();
 	if (value >> 32)
 		return false;
 	if ((value & CR0_PG) && !(value & CR0_PE))
@@ -56,13 +56,20 @@ static bool cr0_valid(u64 value)
 	return true;
 }
 
-/* Paging goes on or off: EFER.LMA and the entry control follow (SDM 3A, IA-32e Mode Operation). */
-static void update_lma(u64 cr0)
+u64 vcpu_read_efer(const struct vcpu *v) { return vmread(VMCS_GUEST_EFER) | (v->hidden_lme ? EFER_LME : 0); }
+
+/*
+ * EFER for a CR0: LMA and the entry control follow paging (SDM 3A, IA-32e Mode Operation). LME with the identity table of
+ * vmx/no_ug.c, where CR0.PG is really on, would be refused by VM entry: it is hidden until the guest turns paging on.
+ */
+static void write_efer(struct vcpu *v, u64 efer, u64 cr0)
 {
-	u64 efer = vmread(VMCS_GUEST_EFER), ctl = vmread(VMCS_ENTRY_CONTROLS);
-	bool on = (cr0 & CR0_PG) && (efer & EFER_LME);
-	vmwrite(VMCS_GUEST_EFER, on ? efer | EFER_LMA : efer & ~EFER_LMA);
-	vmwrite(VMCS_ENTRY_CONTROLS, on ? ctl | ENTRY_IA32E : ctl & ~ENTRY_IA32E);
+	u64 ctl = vmread(VMCS_ENTRY_CONTROLS);
+	bool lma = (cr0 & CR0_PG) && (efer & EFER_LME);
+	efer = lma ? efer | EFER_LMA : efer & ~EFER_LMA;
+	v->hidden_lme = no_ug_needed() && !(cr0 & CR0_PG) && (efer & EFER_LME);
+	vmwrite(VMCS_GUEST_EFER, v->hidden_lme ? efer & ~EFER_LME : efer);
+	vmwrite(VMCS_ENTRY_CONTROLS, lma ? ctl | ENTRY_IA32E : ctl & ~ENTRY_IA32E);
 }
 
 /*
@@ -82,21 +89,24 @@ static bool load_pdptes(struct vcpu *v, u64 cr3)
 	return true;
 }
 
-static bool pae_paging(u64 cr0, u64 cr4) { return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(vmread(VMCS_GUEST_EFER) & EFER_LME); }
+static bool pae_paging(const struct vcpu *v, u64 cr0, u64 cr4)
+{
+	return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(vcpu_read_efer(v) & EFER_LME);
+}
 
 bool vcpu_set_cr0(struct vcpu *v, u64 value)
 {
 	value = (value & CR0_DEFINED) | CR0_ET;
 	u64 old = vcpu_read_cr0();
-	if (!cr0_valid(value))
+	if (!cr0_valid(v, value))
 		return false;
-	if (pae_paging(value, vcpu_read_cr4()) && !load_pdptes(v, no_ug_read_cr3(v)))
+	if (pae_paging(v, value, vcpu_read_cr4()) && !load_pdptes(v, no_ug_read_cr3(v)))
 		return false;
 	u64 real = (value & ~(CR0_CD | CR0_NW)) | CR0_NE;
 	vmwrite(VMCS_CR0_READ_SHADOW, value);
 	vmwrite(VMCS_GUEST_CR0, real);
 	if ((old ^ value) & CR0_PG)
-		update_lma(value);
+		write_efer(v, vcpu_read_efer(v), value);
 	no_ug_apply(v, value);
 	return true;
 }
@@ -111,7 +121,7 @@ bool vcpu_set_cr4(struct vcpu *v, u64 value)
 		return false;
 	if (!(value & CR4_VMXE) && nested_vmx_on(v))
 		return false;
-	if (pae_paging(vcpu_read_cr0(), value) && !load_pdptes(v, no_ug_read_cr3(v)))
+	if (pae_paging(v, vcpu_read_cr0(), value) && !load_pdptes(v, no_ug_read_cr3(v)))
 		return false;
 	vmwrite(VMCS_CR4_READ_SHADOW, value);
 	vmwrite(VMCS_GUEST_CR4, (value & ~CR4_MCE) | CR4_VMXE);
@@ -121,13 +131,12 @@ bool vcpu_set_cr4(struct vcpu *v, u64 value)
 
 bool vcpu_set_efer(struct vcpu *v, u64 value)
 {
-	u64 allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE, old = vmread(VMCS_GUEST_EFER);
+	u64 allowed = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE, old = vcpu_read_efer(v), cr0 = vcpu_read_cr0();
 	if (value & ~allowed)
 		return false;
-	if (((value ^ old) & EFER_LME) && (vcpu_read_cr0() & CR0_PG))
+	if (((value ^ old) & EFER_LME) && (cr0 & CR0_PG))
 		return false;
-	vmwrite(VMCS_GUEST_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
-	(void)v;
+	write_efer(v, value, cr0);
 	return true;
 }
 
@@ -148,7 +157,7 @@ static enum exit_action mov_to_cr(struct vcpu *v, u32 cr, u64 value)
 		ok = vcpu_set_cr0(v, value);
 		break;
 	case 3:
-		ok = !pae_paging(vcpu_read_cr0(), vcpu_read_cr4()) || load_pdptes(v, value);
+		ok = !pae_paging(v, vcpu_read_cr0(), vcpu_read_cr4()) || load_pdptes(v, value);
 		if (ok)
 			no_ug_write_cr3(v, value);
 		break;

@@ -10,6 +10,7 @@
 #include "core/x86.h"
 #include "vmx/exit_family.h"
 #include "vmx/nested.h"
+#include "vmx/no_ug.h"
 #include "vmx/vlapic.h"
 
 /* MSR bitmap (SDM 3C, MSR-Bitmap Address): read low, read high, write low, write high; 1 KiB each. */
@@ -56,7 +57,8 @@ void msr_bitmap_init(struct vcpu *v)
 	bitmap_open(v->msr_bitmap_page, MSR_TSC, true, false);
 	if (vmx_caps.use_proc2 & PROC2_RDTSCP)
 		bitmap_open(v->msr_bitmap_page, MSR_TSC_AUX, true, true);
-	bitmap_open(v->msr_bitmap_page, MSR_EFER, true, false);
+	if (!no_ug_needed())
+		bitmap_open(v->msr_bitmap_page, MSR_EFER, true, false);
 }
 
 static bool is_x2apic(u32 msr) { return msr >= MSR_X2APIC_BASE && msr < MSR_X2APIC_BASE + 0x100; }
@@ -122,7 +124,7 @@ bool vcpu_read_msr(struct vcpu *v, u32 msr, u64 *value)
 		*value = v->vlapic->tsc_deadline;
 		return true;
 	case MSR_EFER:
-		*value = vmread(VMCS_GUEST_EFER);
+		*value = vcpu_read_efer(v);
 		return true;
 	case MSR_MISC_ENABLE:
 		*value = BIT(0) | BIT(11) | BIT(12); /* fast strings; no BTS, no PEBS */

@@ -76,6 +76,7 @@ struct vcpu {
 	void *msr_bitmap_page, *io_bitmap_pages;
 	struct vcpu *next_on_cpu;    /* scheduler's ring of its CPU */
 	u64 identity_cr3;            /* guest's CR3 while real_mode_fallback */
+	bool hidden_lme;             /* EFER.LME that the guest has set before paging: vmx/cr.c */
 	void *identity_table;        /* of the boot vCPU: the page, NULL where not needed */
 };
 
@@ -147,6 +148,7 @@ u64 vcpu_cr4_owned(const struct vcpu *v);
 bool vcpu_set_cr0(struct vcpu *v, u64 value);
 bool vcpu_set_cr4(struct vcpu *v, u64 value);
 bool vcpu_set_efer(struct vcpu *v, u64 value);
+u64 vcpu_read_efer(const struct vcpu *v);
 
 /* ---- MSRs (vmx/msr.c) ---- */
 /* As RDMSR/WRMSR by the level-1 guest. False: #GP. */
