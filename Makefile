@@ -53,6 +53,15 @@ UNIT_guest_vf_SRCS = guest/net/vf_plugin.c
 UNIT_guest_cmdline_SRCS = guest/lib/cmdline.c guest/lib/mbi.c
 UNIT_guest_blast_SRCS = guest/work/blast_proto.c
 
+# With a clock, ports and cache lines of the test's own: as in iommu below, a directory stands before core/x86.h.
+UNIT_TESTS += acpi irq mem ptab
+UNIT_acpi_SRCS = core/acpi.c core/acpi_tables.c tests/unit/log.c
+UNIT_irq_SRCS = core/irq.c core/time.c tests/unit/cpu_model/core/x86.h
+UNIT_irq_CFLAGS = -Itests/unit/cpu_model
+UNIT_mem_SRCS = core/mem.c tests/unit/log.c
+UNIT_ptab_SRCS = core/ptab.c tests/unit/vtd_model/core/x86.h
+UNIT_ptab_CFLAGS = -Itests/unit/vtd_model
+
 # iommu/ as a whole runs on a model of the hardware: its directory stands before core/x86.h.
 UNIT_TESTS += dmar vtd_entries iommu_start iommu_domain iommu_events
 UNIT_dmar_SRCS = iommu/dmar.c
@@ -103,7 +112,7 @@ UNIT_CFLAGS = -std=gnu11 -O1 -g $(WARN) -fno-strict-aliasing -fsanitize=address,
 .PHONY: all help setup run test test-long check bench image clean distclean both unit sizes FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
-MAKEFLAGS := $(MAKEFLAGS) -rR $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+MAKEFLAGS := $(MAKEFLAGS) -rR $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 
 all: $(B)/nestling.elf $(B)/nestling.efi $(if $(GUEST_SRCS),$(B)/guest.elf) ## build everything (default)
 
