@@ -49,10 +49,10 @@ def drive_arguments(o):
     argv = []
     if o.disk:
         argv += ["-drive", f"file={Path(o.disk).resolve()},if=none,id=disk0,format=raw,snapshot=on",
-                 "-device", "ide-hd,drive=disk0,bus=ide.0,bootindex=0"]
+                 "-device", "ide-hd,drive=disk0,bus=ide.0,bootindex=1"]
     if o.iso:
         argv += ["-drive", f"file={Path(o.iso).resolve()},if=none,id=cd0,format=raw,media=cdrom,readonly=on",
-                 "-device", "ide-cd,drive=cd0,bus=ide.1,bootindex=1"]
+                 "-device", "ide-cd,drive=cd0,bus=ide.1,bootindex=2"]
     return argv
 
 

@@ -317,7 +317,7 @@ class Machine:
     def write_memory(self, address, data):
         os.pwrite(self.ram_fd, data, address)
 
-    def qmp(self, name, **arguments):
+    def qmp(self, name, /, **arguments):
         return self.monitor.command(name, **arguments)
 
     def set_link(self, up, nic=0):

@@ -13,7 +13,7 @@ class Monitor:
     def __init__(self, directory):
         self.directory = directory
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         # By way of /proc, because the path of a Unix socket is limited to 107 characters.
         folder = os.open(self.directory, os.O_PATH | os.O_DIRECTORY)
         try:

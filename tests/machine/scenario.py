@@ -15,12 +15,14 @@ import image
 import network
 import options
 import paths
+import spine
 from machine import Ended, Hang, InfrastructureError, Machine
 
 FIELDS = {
     "name": str, "about": str, "machine": (str, list), "cpus": (int, list), "memory": int, "cpu_model": str,
     "program": str, "bundle": str, "files": dict, "iso": str, "firmware": str, "acpi_patch": list, "expect": list,
     "forbid": list, "exit": int, "ends": str, "long": bool, "hang": int, "check": str, "options": dict, "needs": list,
+    "spine": dict,
 }
 DEFAULT_PROGRAM = "nestling.efi"
 ALWAYS_FORBIDDEN = [r"\bpanic\b"]
@@ -108,6 +110,8 @@ def built(name):
 def bundle_files(spec, folder):
     """{name in the bundle: content}: the files of `bundle`, and those of `files` ({name: path in build/})."""
     files = {}
+    if "spine" in spec:
+        files.update(spine.bundle_of(spec["spine"]))
     if "bundle" in spec:
         directory = folder / spec["bundle"]
         if not directory.is_dir():
