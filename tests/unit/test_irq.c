@@ -176,6 +176,25 @@ static void highest_first_and_merged(void **state)
 	irq_free(0, (u8)c);
 }
 
+static void all_vectors_in_order(void **state)
+{
+	(void)state;
+	while (irq_alloc(0, note, NULL) >= 0)
+		;
+	for (u32 v = IRQ_VEC_FIRST; v <= IRQ_VEC_LAST; v += 3) /* 48, 51, ... 222 */
+		irq_record((u8)(v * 7 % 176 / 3 * 3 + IRQ_VEC_FIRST));
+	u32 recorded = 0;
+	for (u32 i = 0; i < 4; i++)
+		recorded += (u32)__builtin_popcountll(cpus[0].pending[i]);
+	irq_poll();
+	assert_true(recorded > 40);
+	assert_int_equal(nr_events, recorded);
+	for (u32 i = 1; i < nr_events; i++)
+		assert_true(events[i].vector < events[i - 1].vector);
+	for (u32 v = IRQ_VEC_FIRST; v <= IRQ_VEC_LAST; v++)
+		irq_free(0, (u8)v);
+}
+
 static void vectors_run_out_and_come_back(void **state)
 {
 	u8 seen[256] = { 0 };
@@ -429,12 +448,14 @@ static void calibrates_by_the_best_source(void **state)
 	time_init();
 	assert_int_equal(tsc_khz(), 1234567); /* the outer knows */
 	machine.outer_khz = 0;
+	machine.pit = false;
 	time_init();
 	near(2600000); /* PM timer */
-	machine.pm_start = 0xffff00; /* wraps meanwhile */
+	machine.pm_start = 0xffff00 - (u32)(machine.us * 3579545 / 1000000); /* wraps meanwhile */
 	time_init();
 	near(2600000);
 	machine.tsc_khz = 1800000;
+	machine.pit = true;
 	machine.pm_stands_still = true;
 	time_init();
 	near(1800000); /* PIT */
@@ -456,6 +477,7 @@ int main(void)
 #define TIMER(fn) cmocka_unit_test_setup(fn, timers_reset)
 	const struct CMUnitTest tests[] = {
 		IRQ(highest_first_and_merged),
+		IRQ(all_vectors_in_order),
 		IRQ(vectors_run_out_and_come_back),
 		IRQ(unbound_is_spurious),
 		IRQ(of_another_cpu),

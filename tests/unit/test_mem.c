@@ -230,6 +230,26 @@ static void misuse_panics(void **state)
 	expect_assert_failure(pages_free(&mem_self, p, 2));           /* twice, after it merged into a larger block */
 }
 
+/* From below 1 MiB straight into the bundle, from there into the image: none of it may be the frames' place. */
+static void taken_without_gaps(void **state)
+{
+	(void)state;
+	range(0, 16 * MIB, MEM_RAM);
+	bi.bundle = HPA(MIB);
+	bi.bundle_len = MIB - 5;
+	bi.image = HPA(2 * MIB);
+	bi.image_len = MIB;
+	memset(arena + MIB, 0x77, 2 * MIB);
+	mem_init(&bi);
+	u32 n = alloc_all(&mem_self, 0);
+	assert_int_equal(n, 13 * MIB / PAGE_SIZE - 4);
+	for (u32 i = 0; i < n; i++)
+		assert_false(is_foreign(virt_to_hpa(blocks[i]).v, PAGE_SIZE));
+	for (u32 i = 0; i < 2 * MIB; i++)
+		if (arena[MIB + i] != 0x77)
+			fail_msg("byte %x of bundle or image was written", i);
+}
+
 static void ram_queries(void **state)
 {
 	(void)state;
@@ -387,6 +407,7 @@ int main(void)
 		TEST(blocks_are_aligned_to_their_size),
 		TEST(owners_pay_and_have_limits),
 		TEST(misuse_panics),
+		TEST(taken_without_gaps),
 		TEST(ram_queries),
 		TEST(ap_page_where_it_may_be),
 		TEST(sixty_four_gigabytes),

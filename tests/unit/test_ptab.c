@@ -186,6 +186,7 @@ static void bad_arguments(void **state)
 		assert_int_equal(ptab_map(&pt, 0, HPA(0x800), PAGE_SIZE, F_READ), -EINVAL);
 		assert_int_equal(ptab_map(&pt, 0, HPA(0), 0x800, F_READ), -EINVAL);
 		assert_int_equal(ptab_map(&pt, reach, HPA(0), PAGE_SIZE, F_READ), -EINVAL);
+		assert_int_equal(ptab_map(&pt, 2 * reach, HPA(0), PAGE_SIZE, F_READ), -EINVAL);
 		assert_int_equal(ptab_map(&pt, reach - PAGE_SIZE, HPA(0), 2 * PAGE_SIZE, F_READ), -EINVAL);
 		assert_int_equal(ptab_map(&pt, PAGE_SIZE, HPA(0), ~PAGE_MASK, F_READ), -EINVAL);
 		assert_int_equal(ptab_map(&pt, 0, HPA(BIT(52)), PAGE_SIZE, F_READ), -EINVAL);
