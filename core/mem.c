@@ -3,7 +3,8 @@
  *
  * Invariant: a free block's head frame is FRAME_FREE with its order and hangs in exactly one list; an allocated block's
  * head frame is FRAME_USED with its order and owner; every other frame is FRAME_NONE. So a double free, a wrong order or
- * a wrong owner is seen at the head frame. Links of the lists lie in the free pages themselves.
+ * a wrong owner is seen at the head frame. Links of the lists lie in the free pages themselves. RAM that was never
+ * allocated yet hangs in no list but lies in fresh[], so start-up touches none of it, however much there is.
  */
 #include <string.h>
 
@@ -41,9 +42,11 @@ static struct span taken[4];                 /* RAM that never becomes free */
 static hpa_t ap_page;
 static u64 total_bytes;
 
-/* Protects lists, frames, free_bytes and every owner's pages. */
+/* Protects lists, fresh, frames, free_bytes and every owner's pages. */
 static spinlock_t lock = SPINLOCK_INIT;
 static struct block lists[MEM_MAX_ORDER + 1];
+static struct span fresh[BOOTINFO_MAX_RANGES + ARRAY_SIZE(taken)]; /* each taken span cuts at most one range in two */
+static u32 nr_fresh;
 static u64 free_bytes;
 
 /* ---- lists of free blocks ---- */
@@ -71,27 +74,9 @@ static void block_remove(struct block *b)
 	frames[block_pfn(b)].state = FRAME_NONE;
 }
 
-static struct block *block_take(unsigned order)
+/* Put a block into its list, joined with its free buddies. */
+static void block_join(u64 pfn, unsigned order)
 {
-	unsigned o = order;
-
-	while (o <= MEM_MAX_ORDER && lists[o].next == &lists[o])
-		o++;
-	if (o > MEM_MAX_ORDER)
-		return NULL;
-	struct block *b = lists[o].next;
-	block_remove(b);
-	while (o > order) {
-		o--;
-		block_insert(block_pfn(b) + (1ull << o), o);
-	}
-	free_bytes -= PAGE_SIZE << order;
-	return b;
-}
-
-static void block_give(u64 pfn, unsigned order)
-{
-	free_bytes += PAGE_SIZE << order;
 	frames[pfn].state = FRAME_NONE; /* it may end in the middle of a larger block */
 	while (order < MEM_MAX_ORDER) {
 		u64 buddy = pfn ^ (1ull << order);
@@ -103,6 +88,44 @@ static void block_give(u64 pfn, unsigned order)
 		order++;
 	}
 	block_insert(pfn, order);
+}
+
+/* Move the next block of fresh RAM, as large as its place allows, to the lists. */
+static bool fresh_open(void)
+{
+	if (!nr_fresh)
+		return false;
+	struct span *s = &fresh[nr_fresh - 1];
+	u64 pfn = s->start >> PAGE_SHIFT, n = (s->end - s->start) >> PAGE_SHIFT;
+	unsigned order = (unsigned)__builtin_ctzll(pfn | BIT(MEM_MAX_ORDER));
+
+	order = MIN(order, 63u - (unsigned)__builtin_clzll(n));
+	block_join(pfn, order);
+	s->start += PAGE_SIZE << order;
+	if (s->start == s->end)
+		nr_fresh--;
+	return true;
+}
+
+static struct block *block_take(unsigned order)
+{
+	unsigned o = order;
+
+	while (o <= MEM_MAX_ORDER && lists[o].next == &lists[o]) {
+		o++;
+		if (o > MEM_MAX_ORDER && fresh_open())
+			o = order;
+	}
+	if (o > MEM_MAX_ORDER)
+		return NULL;
+	struct block *b = lists[o].next;
+	block_remove(b);
+	while (o > order) {
+		o--;
+		block_insert(block_pfn(b) + (1ull << o), o);
+	}
+	free_bytes -= PAGE_SIZE << order;
+	return b;
 }
 
 /* ---- the interface ---- */
@@ -145,7 +168,8 @@ void pages_free(struct mem_owner *owner, void *p, unsigned order)
 		      f.order != order ? "allocated with another order" : "owned by another");
 	}
 	owner->pages -= 1ull << order;
-	block_give(pfn, order);
+	free_bytes += PAGE_SIZE << order;
+	block_join(pfn, order);
 	spin_unlock(&lock);
 }
 
@@ -254,18 +278,6 @@ static void frames_place(void)
 	panic("mem: no %lu KiB of contiguous RAM below 4 GiB for the page frames", len >> 10);
 }
 
-static void span_free(u64 start, u64 end)
-{
-	while (start < end) {
-		u64 pfn = start >> PAGE_SHIFT, n = (end - start) >> PAGE_SHIFT;
-		unsigned order = pfn ? (unsigned)__builtin_ctzll(pfn) : MEM_MAX_ORDER;
-
-		order = MIN(MIN(order, 63u - (unsigned)__builtin_clzll(n)), (unsigned)MEM_MAX_ORDER);
-		block_give(pfn, order);
-		start += PAGE_SIZE << order;
-	}
-}
-
 /* Give the allocator what is not taken of all RAM in [low, high). */
 static void ram_free(u64 low, u64 high)
 {
@@ -279,8 +291,10 @@ static void ram_free(u64 low, u64 high)
 			for (u32 t = 0; t < ARRAY_SIZE(taken); t++)
 				if (taken[t].start >= at)
 					stop = MIN(stop, MAX(taken[t].start, at));
-			if (at < stop)
-				span_free(at, stop);
+			if (at < stop) {
+				fresh[nr_fresh++] = (struct span){ at, stop };
+				free_bytes += stop - at;
+			}
 			at = MAX(at, stop);
 		}
 	}
@@ -290,7 +304,7 @@ void mem_init(const struct bootinfo *bi)
 {
 	for (unsigned o = 0; o <= MEM_MAX_ORDER; o++)
 		lists[o].next = lists[o].prev = &lists[o];
-	free_bytes = 0;
+	free_bytes = nr_fresh = 0;
 	ram_collect(bi);
 	paging_open_low_window();
 	taken[0] = (struct span){ ALIGN_DOWN(bi->image.v, PAGE_SIZE), ALIGN_UP(bi->image.v + bi->image_len, PAGE_SIZE) };

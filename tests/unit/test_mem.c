@@ -314,8 +314,18 @@ static void sixty_four_gigabytes(void **state)
 	/* Less first MiB, image, bundle, 65 MiB of frames. */
 	assert_int_equal(mem_free_bytes(), 64 * SIZE_1G - MIB - MIB - 10 * MIB - PAGE_SIZE - 65 * MIB);
 	assert_true(mem_is_ram(HPA(64 * SIZE_1G), SIZE_1G));
-	void *p = pages_alloc(&mem_self, 9);
-	assert_true(virt_to_hpa(p).v >= 4 * SIZE_1G); /* given last, taken first */
+	u64 high = 0;
+	void *p[4];
+	for (u32 i = 0; i < 4; i++)
+		p[i] = pages_alloc(&mem_self, 9);
+	for (u32 i = 0; i < 4; i++) /* after what paging_build gave back: the last RAM first */
+		high = MAX(high, virt_to_hpa(p[i]).v);
+	assert_true(high >= 4 * SIZE_1G);
+	/* Nothing of the rest was touched: RAM costs nothing before it is used. */
+	static unsigned char resident[SIZE_1G / PAGE_SIZE];
+	assert_int_equal(mincore(arena + 10 * SIZE_1G, SIZE_1G, resident), 0);
+	for (u32 i = 0; i < sizeof(resident); i++)
+		assert_false(resident[i] & 1);
 }
 
 static void as_many_ranges_as_can_be(void **state)
