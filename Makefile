@@ -84,6 +84,20 @@ UNIT_nic_hc_SRCS = nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq
 UNIT_sriov_SRCS = nic/sriov.c
 UNIT_upstream_SRCS = nic/upstream.c $(NIC_FAKES)
 
+# What a VM is made of, on fakes of memory, console and outer.
+CORE_FAKES := tests/unit/core_fakes.c
+LOADER_SRCS := core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c
+VDEV_SRCS := core/vdev.c core/vuart.c core/vioapic.c core/vpci.c core/vmisc.c core/vpic.c
+UNIT_TESTS += bundle config insn loader hypercall vdev vm
+UNIT_bundle_SRCS = core/bundle.c $(CORE_FAKES)
+UNIT_config_SRCS = core/config.c core/config_value.c $(CORE_FAKES)
+UNIT_insn_SRCS = core/insn.c core/insn_emulate.c
+UNIT_loader_SRCS = $(LOADER_SRCS) $(CORE_FAKES)
+UNIT_hypercall_SRCS = core/hypercall.c
+UNIT_vdev_SRCS = $(VDEV_SRCS) $(CORE_FAKES)
+UNIT_vm_SRCS = core/acpi_tables.c core/bundle.c core/hypercall.c core/ptab.c core/report.c core/report_print.c core/vacpi.c \
+	core/vm.c core/vm_mem.c $(LOADER_SRCS) $(VDEV_SRCS) $(CORE_FAKES)
+
 # ---- flags ----
 
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror

@@ -75,6 +75,8 @@ static u64 find_above(const struct load *l, u64 from, u64 len)
 	u64 at = ALIGN_UP(from, PAGE_SIZE);
 	const struct span *s;
 
+	if (len > l->vm->ram_low)
+		return 0; /* and at + len does not wrap */
 	while ((s = overlaps(l, at, at + len)))
 		at = ALIGN_UP(s->end, PAGE_SIZE);
 	return usable(l, at, at + len) ? at : 0;

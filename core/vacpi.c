@@ -184,7 +184,7 @@ static void make_mcfg(u8 *t)
  * Two-byte package lengths: 40h | low nibble, then the rest shifted right by 4.
  */
 static const u8 aml[] = {
-	0x08, '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, VMISC_SLP_TYP_S5, 0x0a, VMISC_SLP_TYP_S5, 0x00, 0x00,
+	0x08, '\\', '_', 'S', '5', '_', 0x12, 0x08, 0x04, 0x0a, VMISC_SLP_TYP_S5, 0x0a, VMISC_SLP_TYP_S5, 0x00, 0x00,
 	0x10, 0x4d, 0x08, '\\', '_', 'S', 'B', '_',                           /* Scope, 141 bytes */
 	0x5b, 0x82, 0x44, 0x08, 'P', 'C', 'I', '0',                           /* Device, 132 bytes */
 	0x08, '_', 'H', 'I', 'D', 0x0c, 0x41, 0xd0, 0x0a, 0x08,               /* PNP0A08 as EISA id */
@@ -200,7 +200,7 @@ static const u8 aml[] = {
 	0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x20,                       /* memory C0000000-DFFFFFFF */
 	0x79, 0x00,
 };
-_Static_assert(sizeof(aml) == 14 + 142, "the package lengths add up");
+_Static_assert(sizeof(aml) == 15 + 142, "the package lengths add up");
 _Static_assert(VPCI_WINDOW_BASE == 0xc0000000 && VPCI_ECAM_BASE == 0xe0000000, "the window that the DSDT names");
 
 static void make_dsdt(u8 *t)
