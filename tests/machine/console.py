@@ -56,13 +56,16 @@ class Reports:
         if not text.startswith(REPORT):
             return False
         try:
-            self.levels.setdefault(level, []).append(json.loads(text[len(REPORT):]))
+            report = json.loads(text[len(REPORT):])
         except ValueError:
             self.malformed.append(line)
+        else:
+            self.levels.setdefault(level, []).append(report)
         return True
 
-    def write(self, path):
-        result = {"levels": self.levels}
+    def write(self, path, **more):
+        """more: what the machine itself has to say."""
+        result = {"levels": self.levels, **more}
         if self.malformed:
             result["malformed"] = self.malformed
         path.write_text(json.dumps(result, indent=1) + "\n")

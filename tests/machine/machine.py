@@ -338,6 +338,12 @@ class Machine:
         """{basic exit reason: VM exits so far}, counted by Bochs (kinds cosim and bochs)."""
         return self.mailbox.hardware_exits(cpu)
 
+    def all_hardware_exits(self):
+        """The same of all CPUs; None where there is no Bochs to count."""
+        if self.options.kind not in ("cosim", "bochs"):
+            return None
+        return [self.mailbox.hardware_exits(c) for c in range(self.options.cpus)]
+
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def stop(self):
@@ -353,7 +359,7 @@ class Machine:
             self.read_console()
             self.add_lines(self.assembler.flush())
             self.log.close()
-            self.reports.write(self.dir / "report.json")
+            self.reports.write(self.dir / "report.json", hardware_exits=self.all_hardware_exits())
             del self.log
         for child in self.children:
             child.stop()
@@ -364,7 +370,6 @@ class Machine:
         if self.events:
             self.events.close()
         if self.mailbox:
-            self.final_exits = [self.mailbox.hardware_exits(c) for c in range(self.options.cpus)]
             self.mailbox.close()
             self.mailbox = None
         for name in ("qmp.sock", "wire.qemu", "wire.peer", "console.fifo", "disk.redolog"):

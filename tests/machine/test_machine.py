@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Host unit tests of the runner's pure parts: python3 tests/machine/test_machine.py"""
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+
+import console      # noqa: E402
+import cpio         # noqa: E402
+import image        # noqa: E402
+import options      # noqa: E402
+import scenario     # noqa: E402
+import wire_peer    # noqa: E402
+
+
+class Console(unittest.TestCase):
+    def test_origin(self):
+        self.assertEqual(console.origin("[L0] text"), ("L0", "text"))
+        self.assertEqual(console.origin("[inner] [L1] a [b] c"), ("inner/L1", "a [b] c"))
+        self.assertEqual(console.origin("BdsDxe: [x] y"), ("", "BdsDxe: [x] y"))
+
+    def test_lines(self):
+        lines = console.Lines()
+        self.assertEqual(lines.feed(b"one\r\ntw"), ["one"])
+        self.assertEqual(lines.feed(b"o\x1b[0m\n\nthr"), ["two", ""])
+        self.assertEqual(lines.flush(), ["thr"])
+        self.assertEqual(lines.flush(), [])
+
+    def test_reports(self):
+        reports = console.Reports()
+        self.assertTrue(reports.take('[inner] [L1] @report {"a": 1}'))
+        self.assertTrue(reports.take("[L0] @report {broken"))
+        self.assertFalse(reports.take("[L0] no @report"))
+        self.assertEqual(reports.levels, {"inner/L1": [{"a": 1}]})
+        self.assertEqual(len(reports.malformed), 1)
+
+
+class Images(unittest.TestCase):
+    def test_cpio(self):
+        archive = cpio.archive({"b": b"12345", "a/c": b""})
+        self.assertEqual(len(archive) % 4, 0)
+        self.assertEqual(archive[:6], b"070701")
+        self.assertLess(archive.index(b"a/c\0"), archive.index(b"b\0"))
+        self.assertIn(b"TRAILER!!!\0", archive)
+
+    def test_disk(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "disk.img"
+            image.make_nestling(path, b"MZ program", b"bundle")
+            sector = path.read_bytes()[:512]
+            self.assertEqual(sector[510:], b"\x55\xaa")
+            first, count = struct.unpack("<II", sector[454:462])
+            self.assertEqual((first + count) * 512, path.stat().st_size)
+            out = subprocess.run(["mcopy", "-i", f"{path}@@{first * 512}", "::nestling/bundle.cpio", "-"],
+                                 check=True, capture_output=True).stdout
+            self.assertEqual(out, b"bundle")
+
+
+class Scenarios(unittest.TestCase):
+    def load(self, text):
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as f:
+            f.write(text)
+            f.flush()
+            return scenario.load(f.name)
+
+    def test_expansion(self):
+        found = self.load('[[scenario]]\nname = "x"\nmachine = ["cosim", "qemu"]\ncpus = [1, 2]\n')
+        self.assertEqual([s.label for s in found], ["x-cosim-smp1", "x-cosim-smp2", "x-qemu-smp1", "x-qemu-smp2"])
+
+    def test_mistakes(self):
+        for text in ('name = "x"\nexpct = []', 'cpus = 1', 'name = "x"\nexit = "0"', 'name = "x"\nexpect = ["("]',
+                     'name = "x"\noptions = { nick = 1 }'):
+            with self.assertRaises(scenario.BadScenario, msg=text):
+                self.load("[[scenario]]\n" + text)
+
+    def test_expectations(self):
+        e = scenario.Expectations({"expect": ["^a", "^b"], "forbid": ["bad"]})
+        e.feed("b too early")
+        e.feed("a")
+        with self.assertRaises(scenario.Failure):
+            e.finish("a")
+        e.feed("b")
+        e.finish("b")
+        for line in ("very bad", "panic: x"):
+            with self.assertRaises(scenario.Failure):
+                e.feed(line)
+
+    def test_options(self):
+        options.Options(disk="x").check()
+        for wrong in (dict(cpus=9), dict(memory=2048), dict(nic="rtl"), dict(kind="xen"), dict(disk=None)):
+            with self.assertRaises(options.BadOption, msg=wrong):
+                options.Options(**{"disk": "x", **wrong}).check()
+
+
+class WirePeer(unittest.TestCase):
+    guest = b"\x52\x54\0\xc0\x51\x01"
+
+    def test_arp(self):
+        request = (b"\xff" * 6 + self.guest + b"\x08\x06\0\1\x08\0\6\4\0\1" + self.guest + bytes([10, 0, 0, 2]) +
+                   b"\0" * 6 + bytes([10, 0, 0, 1]))
+        reply = wire_peer.answer(request)
+        self.assertEqual(reply[:12], self.guest + wire_peer.MAC)
+        self.assertEqual(reply[20:42], b"\0\2" + wire_peer.MAC + bytes([10, 0, 0, 1]) + self.guest + bytes([10, 0, 0, 2]))
+
+    def test_ping(self):
+        icmp = b"\x08\0\0\0\x12\x34\0\1payload!"
+        icmp = icmp[:2] + wire_peer.checksum(icmp) + icmp[4:]
+        head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(icmp), 1, 0, 64, 1, 0, bytes([10, 0, 0, 2]),
+                           bytes([10, 0, 0, 1]))
+        reply = wire_peer.answer(wire_peer.MAC + self.guest + b"\x08\x00" + head + icmp)
+        packet = reply[14:14 + 20 + len(icmp)]
+        self.assertEqual(packet[12:20], bytes([10, 0, 0, 1, 10, 0, 0, 2]))
+        self.assertEqual(wire_peer.checksum(packet[:20]), b"\0\0")
+        self.assertEqual(wire_peer.checksum(packet[20:]), b"\0\0")
+        self.assertEqual(packet[20], 0)
+
+    def test_malformed(self):
+        self.assertIsNone(wire_peer.answer(b"\xff" * 14))
+        self.assertIsNone(wire_peer.answer(wire_peer.MAC + self.guest + b"\x08\x06"))
+
+
+if __name__ == "__main__":
+    unittest.main()
