@@ -33,17 +33,18 @@ def section(name, kernel, memory, cpus, cmdline="", modules=(), nic="", vmx=True
 class Guest:
     """What runs innermost: ours, or a kernel of the user's."""
 
-    def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02"):
+    def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02", vmx=True):
         self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
         self.cmdline, self.memory, self.cpus, self.mac = cmdline, memory, list(cpus), mac
         self.modules = [Path(m) for m in modules]
+        self.vmx = vmx
 
     def files(self):
         return {p.name: p.read_bytes() for p in [self.kernel, *self.modules]}
 
     def section(self):
         return section("guest", self.kernel.name, self.memory, self.cpus, self.cmdline, [m.name for m in self.modules],
-                       f"port0 mode=passthrough mac={self.mac}")
+                       f"port0 mode=passthrough mac={self.mac}", self.vmx)
 
 
 def bundle(depth, guest, cpus=1):
@@ -58,6 +59,21 @@ def bundle(depth, guest, cpus=1):
         files = {"nestling.cfg": (head + text).encode(), "inner.cpio": cpio.archive(files),
                  "nestling.elf": paths.built("nestling.elf", "Nestling").read_bytes()}
     return files
+
+
+STANZA_KEYS = {"depth", "levels_cpus", "kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx"}
+
+
+def bundle_of(stanza):
+    """The bundle for the key `spine` of a scenario: depth and guest; levels_cpus: CPUs of the levels between."""
+    if unknown := set(stanza) - STANZA_KEYS:
+        raise ValueError(f"spine: unknown key {', '.join(sorted(unknown))}")
+    fields = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus")}
+    for key in ("kernel",):
+        if key in fields:
+            fields[key] = paths.BUILD / fields[key]
+    fields["modules"] = [paths.BUILD / m for m in fields.get("modules", [])]
+    return bundle(stanza.get("depth", 1), Guest(**fields), stanza.get("levels_cpus", 1))
 
 
 # --- traffic ---------------------------------------------------------------------------------------------------------
@@ -86,6 +102,7 @@ for i in range({datagrams}):
     s.sendto(data, ("{GUEST_IP}", {PORT}))
     good += s.recvfrom(2048)[0] == data
 s.sendto(b"stop", ("{GUEST_IP}", {PORT}))
+s.recvfrom(2048)  # its echo: a closed socket would answer it with ICMP, one more frame
 print(good)
 """
     done = m.in_network([sys.executable, "-c", code], check=False, capture_output=True, text=True)

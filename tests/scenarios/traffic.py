@@ -1,0 +1,92 @@
+"""Echo, then blast with the guest (spine.py); then the counts: every packet at every place, and no exit for any of them."""
+import re
+
+import spine
+from machine import Ended
+
+
+def reports_of(m, level, guest=None, kind=None):
+    return [e for e in m.reports.levels.get(level, [])
+            if (guest is None or e.get("guest") == guest) and (kind is None or e.get("kind") == kind)]
+
+
+def phase_exits(m, level, kind, phase="traffic"):
+    return spine.by_phase(m.reports.levels[level], kind).get(phase, {})
+
+
+def levels_and_guest(depth):
+    """Names of the levels from L0 to the innermost Nestling, and the guest's."""
+    names = ["inner/" * i + f"L{i}" for i in range(depth)]
+    return names, "inner/" * (depth - 1) + "guest"
+
+
+def check_counts(m, count, result):
+    """Peer, guest and VF registers agree about every packet."""
+    names, guest = levels_and_guest(m.scenario.spec["spine"].get("depth", 1))
+    assert result["peer"]["rx_data"] == count and result["guest"]["rx_data"] == count, f"{count} data packets expected, saw {result}"
+    nic = [e for e in reports_of(m, guest, "nic")]
+    port = [e for e in reports_of(m, guest, "port")]
+    assert nic and len(nic) == len(port), f"expected as many nic as port reports, saw {len(nic)} and {len(port)}"
+    for ours, hardware in zip(nic, port):
+        for key in ("rx", "tx"):
+            assert ours[key] == hardware[key], f"{key}: the guest counted {ours[key]}, the VF's registers {hardware[key]}"
+    loop = reports_of(m, guest, "tscloop")[-1]
+    return names, guest, loop
+
+
+def traffic_exits(m, names):
+    """{level: exits of the traffic phase by reason}, those of the guest's own (nested at L0) included."""
+    result = {}
+    for name in names:
+        sums = dict(phase_exits(m, name, "exits"))
+        for reason, n in phase_exits(m, name, "exits_nested").items():
+            sums[reason + " (nested)"] = n
+        result[name] = sums
+    return result
+
+
+def check_polled(m, names, loop):
+    """Two traffic phases (echo, blast): one border of a phase each, nothing else, whatever the number of packets."""
+    exits = traffic_exits(m, names)
+    for name, sums in exits.items():
+        others = {k: n for k, n in sums.items() if not re.match(r"VMCALL|VMRESUME|VMREAD|VMWRITE", k)}
+        assert not others, f"{name}: expected only the borders of the phases, saw {sums}"
+    vmcalls = exits[names[-1]].get("VMCALL", 0)
+    assert vmcalls == 2, f"{names[-1]}: expected 2 VMCALLs (one per phase), saw {exits[names[-1]]}"
+    assert loop["exact"] == loop["samples"] > 0, f"TSC loop: expected every sample exact, saw {loop}"
+
+
+def check_interrupts(m, names, guest):
+    """Running vCPU: at most one exit per interrupt at the outermost level, none at the others, where the CPU can post."""
+    taken = sum(e["irqs"] for e in reports_of(m, guest, "nic"))
+    assert taken > 0, "expected interrupts, saw none"
+    outermost = traffic_exits(m, names)[names[0]]
+    external = sum(n for k, n in outermost.items() if k.startswith("EXTERNAL_INTERRUPT"))
+    arrived = sum(e.get("nic_irqs", 0) for e in reports_of(m, names[0], kind="counters"))
+    posted = any("posted interrupts yes" in line for line in m.lines if line.startswith("[L0] VT-x"))
+    print(f"    {m.scenario.label}: guest took {taken} interrupts; L0 took {arrived}, exits in traffic {outermost}")
+    if not posted:
+        return
+    assert external <= arrived + 2, f"L0: expected at most one exit per interrupt, saw {external} for {arrived}"
+    for name in names[1:]:
+        inner = traffic_exits(m, names)[name]
+        assert set(inner) <= {"VMCALL", "HLT"}, f"{name}: expected no exits for interrupts, saw {inner}"
+
+
+def check(m):
+    stanza = m.scenario.spec["spine"]
+    words = dict(w.split("=", 1) for w in stanza["cmdline"].split() if "=" in w)
+    m.expect(r"guest: echo: ready", 300)
+    spine.ping(m)
+    spine.udp_echo(m)
+    result = spine.finish_blast(spine.start_blast(m, m.dir), m.dir)
+    try:
+        code = m.wait(300)
+    except Ended as e:
+        raise AssertionError(f"expected exit code 0, saw: {e}") from None
+    assert code == 0, f"expected exit code 0, saw {code}"
+    names, guest, loop = check_counts(m, int(words["count"]), result)
+    if "irq" in words or "halt" in words:
+        check_interrupts(m, names, guest)
+    else:
+        check_polled(m, names, loop)
