@@ -52,7 +52,7 @@
 
 static bool x2;
 static bool has_deadline;
-static u64 timer_khz;      /* one-shot timer, when there is no TSC deadline */
+static u64 timer_ticks, timer_tsc; /* one-shot timer, when there is no TSC deadline: so many ticks in so much TSC */
 static char *xapic;        /* registers in xAPIC mode */
 
 static u32 apic_read(u32 reg)
@@ -132,17 +132,17 @@ void apic_init_cpu(void)
 	apic_timer_set(0);
 }
 
+/* As a ratio to the TSC, so that it does not matter whether time_init has run yet. */
 static void timer_calibrate(void)
 {
 	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_1);
 	apic_write(APIC_TIMER_INITIAL, ~0u);
 	u64 start = rdtsc();
 	delay_us(CALIBRATE_US);
-	u32 left = apic_read(APIC_TIMER_CURRENT);
-	u64 tsc = rdtsc() - start;
+	timer_ticks = ~0u - apic_read(APIC_TIMER_CURRENT);
+	timer_tsc = rdtsc() - start;
 	apic_write(APIC_TIMER_INITIAL, 0);
-	timer_khz = (u64)(~0u - left) * tsc_khz() / MAX(tsc, 1ull);
-	if (!timer_khz)
+	if (!timer_ticks)
 		log_line("apic: the timer does not count: timers will not fire");
 }
 
@@ -213,11 +213,11 @@ static void oneshot_set(u64 tsc)
 {
 	u64 now = rdtsc(), ticks = 0;
 
-	if (tsc && timer_khz) {
+	if (tsc && timer_ticks) {
 		/* Too far for the counter: fires early, and core/time.c sets it again. */
-		u64 ahead = tsc > now ? MIN(tsc - now, 1ull << 32) : 1;
+		u64 ahead = tsc > now ? MIN(tsc - now, 1ull << 31) : 1;
 
-		ticks = MIN(MAX(ahead * timer_khz / tsc_khz(), 1ull), 0xffffffffull);
+		ticks = MIN(MAX(ahead * timer_ticks / timer_tsc, 1ull), 0xffffffffull);
 	}
 	apic_write(APIC_LVT_TIMER, tsc ? IRQ_VEC_TIMER : APIC_LVT_MASKED);
 	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_1);
