@@ -98,7 +98,7 @@ def qemu(o, ram_fd, tap):
 
 
 def bochs():
-    return paths.emulator("bochs-bin") + ["-q", "-f", "bochsrc"]
+    return paths.emulator("bochs-bin", paths.built("machine/libidle.so", "the Bochs plugin")) + ["-q", "-f", "bochsrc"]
 
 
 def bochs_environment(settings):

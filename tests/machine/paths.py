@@ -23,15 +23,16 @@ def root():
     return TRIXIE if (TRIXIE / "usr/bin/qemu-system-x86_64").exists() else Path("/")
 
 
-def emulator(name):
-    """Command prefix that runs an emulator ("bochs-bin", "qemu-system-x86_64")."""
+def emulator(name, preload=None):
+    """Command prefix that runs an emulator ("bochs-bin", "qemu-system-x86_64"), with a library of ours loaded first."""
     base = root()
     binary = base / "usr/bin" / name
     if not binary.exists():
         raise Missing(f"{name} is not installed: run tests/setup.sh")
-    if base == Path("/"):
-        return [str(binary)]
-    return [str(base / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", str(base / LIB), str(binary)]
+    loader = [str(base / "usr/lib64/ld-linux-x86-64.so.2"), "--library-path", str(base / LIB)]
+    if preload:
+        return loader + ["--preload", str(preload), str(binary)]
+    return [str(binary)] if base == Path("/") else loader + [str(binary)]
 
 
 def data(path):

@@ -15,6 +15,8 @@ $(MACHINE_OBJ)/plugin/%.o: $(MACHINE_DIR)/plugin/%.c
 
 $(MACHINE_OBJ)/libbx_nestling.so: $(MACHINE_PLUGIN_OBJ)
 	$(CC) -shared $^ -o $@
+$(MACHINE_OBJ)/libidle.so: $(MACHINE_OBJ)/plugin/idle.o
+	$(CC) -shared -nostdlib $^ -o $@
 
 # Agent: a 64 KiB ROM for QEMU's vCPUs
 MACHINE_AGENT_CFLAGS := -std=gnu11 -O2 -ffreestanding -fno-stack-protector -fcf-protection=none -mno-red-zone \
@@ -59,6 +61,6 @@ $(MACHINE_OBJ)/%.efi: $(MACHINE_OBJ)/%.so
 	objcopy $(MACHINE_EFI_SECTIONS) --target efi-app-x86_64 --subsystem=10 $< $@
 
 .PHONY: machine
-machine: $(addprefix $(MACHINE_OBJ)/,agent.bin libbx_nestling.so selftest.efi acpi_patch.efi)
+machine: $(addprefix $(MACHINE_OBJ)/,agent.bin libbx_nestling.so libidle.so selftest.efi acpi_patch.efi)
 
 -include $(patsubst %.o,%.d,$(MACHINE_PLUGIN_OBJ) $(MACHINE_AGENT_OBJ) $(MACHINE_SELFTEST_OBJ) $(MACHINE_PATCH_OBJ))
