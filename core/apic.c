@@ -43,6 +43,13 @@
 #define ICR_INIT (5ull << 8)
 #define ICR_STARTUP (6ull << 8)
 
+/* The 8259A pair (8259A data sheet, Initialization Command Words). */
+#define PIC1 0x20
+#define PIC2 0xa0
+#define PIC_ICW1 0x11     /* edge triggered, cascaded, ICW4 follows */
+#define PIC_VECTORS 0x20  /* what still comes is recorded as an interrupt that nobody bound */
+#define PIC_ICW4 0x01     /* 8086 mode */
+
 #define CPUID_1_ECX_X2APIC BIT(21)
 #define CPUID_1_ECX_DEADLINE BIT(24)
 #define APIC_BASE_ADDR BITS(51, 12)
@@ -146,6 +153,21 @@ static void timer_calibrate(void)
 		log_line("apic: the timer does not count: timers will not fire");
 }
 
+/* A BIOS leaves the 8259s running, with vectors that are exceptions to us: move them, then mask all. */
+static void pic_silence(void)
+{
+	outb(PIC1, PIC_ICW1);
+	outb(PIC1 + 1, PIC_VECTORS);
+	outb(PIC1 + 1, BIT(2)); /* the second one sits on input 2 */
+	outb(PIC1 + 1, PIC_ICW4);
+	outb(PIC2, PIC_ICW1);
+	outb(PIC2 + 1, PIC_VECTORS + 8);
+	outb(PIC2 + 1, 2);
+	outb(PIC2 + 1, PIC_ICW4);
+	outb(PIC1 + 1, 0xff);
+	outb(PIC2 + 1, 0xff);
+}
+
 void apic_init(void)
 {
 	u32 features = cpuid(1, 0).ecx;
@@ -158,6 +180,7 @@ void apic_init(void)
 		if (!xapic)
 			panic("apic: cannot map the registers at %lx", (u64)(base & APIC_BASE_ADDR));
 	}
+	pic_silence();
 	apic_init_cpu();
 	if (!has_deadline)
 		timer_calibrate();

@@ -7,7 +7,7 @@
 
 #include "core/types.h"
 
-/* Boot CPU, once: choose the mode, map the registers. */
+/* Boot CPU, once: choose the mode, map the registers; silence the 8259s. */
 void apic_init(void);
 /* Each CPU: enable, mask LVT entries, set the spurious vector. */
 void apic_init_cpu(void);
