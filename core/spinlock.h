@@ -1,8 +1,10 @@
 /*
  * Spinlocks and the one lock order.
  *
- * Order (take left before right): hypercall record -> vm list -> nic port -> igb PF -> iommu -> vm memory (EPT) ->
- * irq vectors -> mapping window -> page allocator -> PCI config -> console. Hypervisor code runs with interrupts off, so locks never nest with handlers.
+ * Order (take left before right): report -> hypercall record -> vm list -> nic port -> igb PF -> iommu -> vm memory (EPT) ->
+ * nic interrupt -> irq vectors -> mapping window -> page allocator -> PCI config -> console. The interrupt lock of a port is
+ * held while its interrupt is posted, never across a call of the lower link; the pool of port books is a leaf. Hypervisor code
+ * runs with interrupts off, so locks never nest with handlers.
  */
 #ifndef CORE_SPINLOCK_H
 #define CORE_SPINLOCK_H

@@ -9,7 +9,7 @@
 #include "core/errno.h"
 #include "nic/igb.h"
 
-#define SAMPLE_US 15000000ull /* octet counters wrap after 34 s at 1 Gb/s */
+#define SAMPLE_US 30000000ull /* octet counters wrap after 34 s at 1 Gb/s */
 #define VF_QUIET PCI_COMMAND_INTX_DISABLE
 #define VF_DECODE (VF_QUIET | PCI_COMMAND_MEM)
 #define VF_RUN (VF_DECODE | PCI_COMMAND_MASTER)
