@@ -126,6 +126,16 @@ static void drop_in_service(void)
 	}
 }
 
+/* Mode and vector once; from here on only the deadline or the count changes. */
+static void timer_open(void)
+{
+	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_1);
+	apic_write(APIC_TIMER_INITIAL, 0);
+	apic_write(APIC_LVT_TIMER, has_deadline ? APIC_LVT_TIMER_DEADLINE | IRQ_VEC_TIMER : IRQ_VEC_TIMER);
+	mfence(); /* in xAPIC mode a write of the deadline could overtake it (SDM 3A, TSC-Deadline Mode) */
+	apic_timer_set(0);
+}
+
 void apic_init_cpu(void)
 {
 	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_EN);
@@ -136,13 +146,12 @@ void apic_init_cpu(void)
 	apic_write(APIC_TPR, 0);
 	apic_write(APIC_ESR, 0);
 	drop_in_service();
-	apic_timer_set(0);
+	timer_open();
 }
 
 /* As a ratio to the TSC, so that it does not matter whether time_init has run yet. */
 static void timer_calibrate(void)
 {
-	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_1);
 	apic_write(APIC_TIMER_INITIAL, ~0u);
 	u64 start = rdtsc();
 	delay_us(CALIBRATE_US);
@@ -242,20 +251,14 @@ static void oneshot_set(u64 tsc)
 
 		ticks = MIN(MAX(ahead * timer_ticks / timer_tsc, 1ull), 0xffffffffull);
 	}
-	apic_write(APIC_LVT_TIMER, tsc ? IRQ_VEC_TIMER : APIC_LVT_MASKED);
-	apic_write(APIC_TIMER_DIVIDE, APIC_TIMER_DIVIDE_1);
 	apic_write(APIC_TIMER_INITIAL, (u32)ticks);
 }
 
+/* One register write: at an inner level each access may be an exit. */
 void apic_timer_set(u64 tsc)
 {
-	if (!has_deadline) {
+	if (has_deadline)
+		wrmsr(MSR_TSC_DEADLINE, tsc);
+	else
 		oneshot_set(tsc);
-		return;
-	}
-	if (tsc && (apic_read(APIC_LVT_TIMER) & APIC_LVT_MASKED)) {
-		apic_write(APIC_LVT_TIMER, APIC_LVT_TIMER_DEADLINE | IRQ_VEC_TIMER);
-		mfence(); /* in xAPIC mode the MSR write could overtake it (SDM 3A, TSC-Deadline Mode) */
-	}
-	wrmsr(MSR_TSC_DEADLINE, tsc);
 }

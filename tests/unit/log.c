@@ -1,3 +1,4 @@
+/* log_line() for unit tests (tests/unit/log.h). */
 #include "tests/unit/log.h"
 
 #include <stdarg.h>
