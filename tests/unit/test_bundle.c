@@ -128,6 +128,10 @@ static void says_what_is_wrong(void **state)
 	memcpy(archive + 54, "fffffff0", 8);
 	expect("the data does not fit");
 	begin(state);
+	add("a", "12345678", 0100644, 1);
+	memcpy(archive + 54, "00000009", 8); /* one byte more than there is */
+	expect("the data does not fit");
+	begin(state);
 	good();
 	memcpy(archive + 94, "00000001", 8);
 	expect("the name does not fit");

@@ -311,6 +311,8 @@ static void acpi_tables(void **state)
 	assert_int_equal(fadt.pm_timer_port, VMISC_PM_TIMER);
 	assert_true(fadt.pm_timer_32bit && fadt.has_reset);
 	assert_int_equal(fadt.reset_addr, VMISC_RESET_PORT);
+	assert_int_equal(fadt.reset_space, ACPI_SPACE_IO);
+	assert_int_equal(fadt.reset_value, VMISC_RESET_VALUE);
 	assert_int_equal(fadt.pm1a_cnt_port, VMISC_PM1_CONTROL);
 	assert_int_equal(fadt.smi_cmd_port, 0);
 	const struct acpi_header *dsdt = table(page, fadt.dsdt.v);
