@@ -167,9 +167,11 @@ bool nested_take_init(struct vcpu *v)
 {
 	if (!nested_vmx_on(v))
 		return false;
-	if (nested_in_l2(v))
-		reflect_event(v, XR_INIT, 0);
-	else
+	if (!nested_in_l2(v)) {
 		v->nested->init_blocked = 1;
+		return true;
+	}
+	reflect_event(v, XR_INIT, 0);
+	vcpu_wake(v); /* L2 may have been halted; L1 is not */
 	return true;
 }
