@@ -5,7 +5,9 @@ apart from a failure of what is tested.
 """
 import dataclasses
 import importlib.util
+import os
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -22,11 +24,12 @@ FIELDS = {
     "name": str, "about": str, "machine": (str, list), "cpus": (int, list), "memory": int, "cpu_model": str,
     "program": str, "bundle": str, "files": dict, "iso": str, "firmware": str, "acpi_patch": list, "expect": list,
     "forbid": list, "exit": int, "ends": str, "long": bool, "hang": int, "check": str, "options": dict, "needs": list,
-    "spine": dict,
+    "spine": dict, "grub": bool, "halts": str,
 }
 DEFAULT_PROGRAM = "nestling.efi"
 ALWAYS_FORBIDDEN = [r"\bpanic\b"]
 HANG = 120
+HALTED = "halted"    # how a machine ended that the runner stopped at the line of `halts`
 
 
 class BadScenario(Exception):
@@ -90,7 +93,7 @@ def validate(spec, path):
             raise BadScenario(f"{where}: unknown key {key}")
         if not isinstance(value, FIELDS[key]):
             raise BadScenario(f"{where}: {key} has the wrong type")
-    for pattern in spec.get("expect", []) + spec.get("forbid", []):
+    for pattern in spec.get("expect", []) + spec.get("forbid", []) + as_list(spec.get("halts", [])):
         try:
             re.compile(pattern)
         except re.error as e:
@@ -105,6 +108,22 @@ def validate(spec, path):
 
 def built(name):
     return paths.built(name, name)
+
+
+def load_module(path):
+    module_spec = importlib.util.spec_from_file_location("scenario_" + path.stem, path)
+    module = importlib.util.module_from_spec(module_spec)
+    module_spec.loader.exec_module(module)
+    return module
+
+
+def bundle_archive(spec, folder):
+    """The bundle as it goes onto the disk, or None. That of a Python file may be damaged on purpose: bytes are taken as they are."""
+    if (source := spec.get("bundle", "")).endswith(".py"):
+        files = load_module(folder / source).bundle(spec)
+        return files if isinstance(files, bytes) else cpio.archive(files)
+    files = bundle_files(spec, folder)
+    return cpio.archive(files) if files else None
 
 
 def bundle_files(spec, folder):
@@ -126,10 +145,20 @@ def bundle_files(spec, folder):
 
 
 def make_disk(spec, folder, path):
-    files = bundle_files(spec, folder)
-    image.make_nestling(path, built(spec.get("program", DEFAULT_PROGRAM)), cpio.archive(files) if files else None,
+    image.make_nestling(path, built(spec.get("program", DEFAULT_PROGRAM)), bundle_archive(spec, folder),
                         spec.get("acpi_patch"))
     return str(path)
+
+
+def make_grub_iso(spec, folder, path):
+    """The ISO that `make image` writes, with the bundle of this scenario."""
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "bundle.cpio").write_bytes(bundle_archive(spec, folder))
+    done = subprocess.run([paths.REPO / "tests/mkimage.sh", paths.BUILD, path], env=dict(os.environ, BUNDLE=str(path / "bundle.cpio")),
+                          check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise InfrastructureError(f"no ISO: {done.stderr.strip()}")
+    return str(path / "nestling.iso")
 
 
 def machine_options(s, folder, run_dir):
@@ -138,7 +167,9 @@ def machine_options(s, folder, run_dir):
         if key in s.spec:
             fields[key] = s.spec[key]
     fields.update(s.spec.get("options", {}))
-    if "iso" in s.spec:
+    if s.spec.get("grub"):
+        fields["iso"] = make_grub_iso(s.spec, folder, run_dir / "image")
+    elif "iso" in s.spec:
         fields["iso"] = str(built(s.spec["iso"]))
     else:
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -186,19 +217,19 @@ def load_check(spec, folder):
     name = spec.get("check")
     if not name:
         return None
-    path = folder / name
-    module_spec = importlib.util.spec_from_file_location("scenario_check", path)
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    return module.check
+    return load_module(folder / name).check
 
 
 def follow_to_end(m, spec):
-    """Reads the console to its end; returns (exit code, None) or (None, how else it ended)."""
+    """Reads the console to its end; returns (exit code, None), (None, how else it ended), or (None, HALTED)."""
     expectations = Expectations(spec)
+    halts = re.compile(spec["halts"]) if "halts" in spec else None
     try:
         for line in m.follow(spec.get("hang", HANG)):
             expectations.feed(line)
+            if halts and halts.search(line):
+                expectations.finish(m.last_line())
+                return None, HALTED
     except Hang as e:
         expectations.finish(m.last_line())
         raise Failure(f"expected the machine to end, saw a hang: {e}") from None
@@ -212,7 +243,10 @@ def follow_to_end(m, spec):
 
 
 def verify_end(spec, code, ended):
-    if "ends" in spec:
+    if "halts" in spec:
+        if ended != HALTED:
+            raise Failure(f"expected a line /{spec['halts']}/, saw: {ended or f'exit code {code}'}")
+    elif "ends" in spec:
         if ended is None or not re.search(spec["ends"], ended):
             raise Failure(f"expected the machine to end by /{spec['ends']}/, saw {ended or f'exit code {code}'}")
     elif ended is not None:

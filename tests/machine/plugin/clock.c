@@ -3,7 +3,8 @@
  *
  * Bochs's clock counts instructions. When all CPUs are halted it skips ahead to the next timer, so that the guest's
  * time would race while QEMU's devices, the network and the host's tools work in real time.
- * Invariant: while all CPUs are halted, guest time runs at most as fast as the host's; it is never slowed otherwise.
+ * Invariant: over a stretch of idleness guest time runs as fast as the host's, never faster; what a sleep took too long
+ * is made up for afterwards. Guest time is never held back while a CPU works.
  */
 #include <time.h>
 
@@ -11,8 +12,10 @@
 
 #define POLL_TICKS 1000
 #define SLEEP_US 200
+#define CREDIT_US 1000000  /* most that is made up for */
 
-static uint64_t last_guest, last_host, ahead;
+static uint64_t last_guest, last_host; /* when last looked at; last_host = 0: not idle then */
+static int64_t ahead;                  /* guest time minus host time spent in idleness */
 
 static void sleep_a_little(void)
 {
@@ -21,13 +24,14 @@ static void sleep_a_little(void)
 	nanosleep(&t, NULL);
 }
 
-/* How far guest time has run ahead in this stretch of idleness, in microseconds. */
 static void account(void)
 {
 	uint64_t guest = bochs_time_us(&bx_pc_system), host = now_us();
 
-	ahead += guest - last_guest;
-	ahead -= ahead < host - last_host ? ahead : host - last_host;
+	if (last_host)
+		ahead += (int64_t)(guest - last_guest) - (int64_t)(host - last_host);
+	if (ahead < -CREDIT_US)
+		ahead = -CREDIT_US;
 	last_guest = guest;
 	last_host = host;
 }
@@ -38,20 +42,15 @@ static void tick(void *self)
 
 	(void)self;
 	if (interrupts_poll() || !idle) {
-		ahead = 0;
-		last_guest = last_host = 0;
+		last_host = 0;
 		return;
-	}
-	if (!last_host) { /* idleness begins */
-		last_guest = bochs_time_us(&bx_pc_system);
-		last_host = now_us();
 	}
 	account();
 	while (ahead > SLEEP_US) {
 		sleep_a_little();
+		account();
 		if (interrupts_poll())
 			return;
-		account();
 	}
 }
 
