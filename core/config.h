@@ -9,9 +9,12 @@
  *   module  = inner.cpio text        # in order, with an optional command line; may be repeated
  *   cmdline = text
  *   memory  = 256M                   # K, M, G; multiple of 2M
- *   cpus    = 0 1                    # our CPU indices, one per vCPU; a number may be repeated
- *   vmx     = on | off
- *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7
+ *   cpus    = 0 1                    # our CPU indices, one per vCPU; a number may be repeated; without: 0
+ *   vmx     = on | off               # without: on
+ *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7   # only port is needed; mode without: emulation
+ *
+ * A comment begins with '#' at the start of a line or behind a blank. Lines are printable ASCII, at most 511 characters;
+ * they end with LF or CRLF, the last may lack it.
  *
  * Invariant: a config that parses names only files, numbers and words that are well-formed; what the machine can do is
  * checked later by vm_create. Errors carry file, line and reason.
