@@ -14,7 +14,7 @@
 
 #define MAX_SOURCES 64
 #define MAX_VMS 32
-#define ALWAYS_LOGGED 8   /* faults of one device that are logged each; then only at powers of two */
+#define ALWAYS_LOGGED 32  /* faults of one device that are logged each; then only at powers of two */
 #define MAX_PASSES 4      /* over a unit's records in one poll: new faults may arrive meanwhile */
 #define FAULT_CPU 0
 

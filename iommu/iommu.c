@@ -169,7 +169,7 @@ static void start_log(int err)
 	static const char *const large[] = { "", "4K", "2M", "1G" };
 
 	if (err) {
-		log_line("IOMMU: none in use: %s. No pass-through; emulated ports work.", info.why_not);
+		log_line("IOMMU: none in use: %s", info.why_not);
 		return;
 	}
 	log_line("IOMMU: %u unit(s), default deny on: %u-level tables, pages up to %s, %u-bit addresses%s%s", vtd.nr_units, vtd.levels,
@@ -177,7 +177,7 @@ static void start_log(int err)
 	if (vtd.remapping)
 		log_line("IOMMU: interrupt remapping on, %u-bit APIC ids", vtd.eime ? 32 : 8);
 	else
-		log_line("IOMMU: no interrupt remapping: %s. No pass-through; emulated ports work.", info.why_not);
+		log_line("IOMMU: no interrupt remapping: %s", info.why_not);
 }
 
 int iommu_init(void)
