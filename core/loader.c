@@ -232,6 +232,19 @@ static int write_files(struct load *l)
 	return e ? fail(l, e, "%.60s: cannot be written to the guest's RAM", img->file) : 0;
 }
 
+/* BIOS data area: kernels for PCs look there for the end of low memory and the extended BIOS data area (empty here). */
+#define BDA_EBDA_SEGMENT 0x40e
+#define BDA_LOW_KIB 0x413
+static int write_bda(struct load *l)
+{
+	const u16 segment = LOADER_LOW_END >> 4, kib = LOADER_LOW_END >> 10;
+	int e = vm_write(l->vm, GPA(BDA_EBDA_SEGMENT), &segment, sizeof(segment));
+
+	if (!e)
+		e = vm_write(l->vm, GPA(BDA_LOW_KIB), &kib, sizeof(kib));
+	return e ? fail(l, e, "the BIOS data area cannot be written to the guest's RAM") : 0;
+}
+
 static int write_info(struct load *l)
 {
 	u8 *buf = page_alloc(&l->vm->owner);
@@ -267,7 +280,8 @@ static int decode(struct load *l)
 int loader_load(struct vm *vm, const struct bundle *b, struct vm_entry_state *entry, char *err, size_t errlen)
 {
 	struct load l = { .vm = vm, .bundle = b, .err = err, .errlen = errlen };
-	int (*const steps[])(struct load *) = { decode, place_image, place_modules, place_info, describe, write_files, write_info };
+	int (*const steps[])(struct load *) = { decode, place_image, place_modules, place_info, describe, write_bda, write_files,
+						write_info };
 
 	for (u32 i = 0; i < ARRAY_SIZE(steps); i++) {
 		int e = steps[i](&l);

@@ -31,6 +31,10 @@ enum exit_action vcpu_inject_exception(struct vcpu *v, u8 vector, bool has_error
 	bool pending_exception = (e->info & INTR_VALID) && FIELD_GET(INTR_TYPE, e->info) == INTR_HW_EXCEPTION;
 	if (pending_exception) {
 		u8 first = (u8)FIELD_GET(INTR_VECTOR, e->info);
+		if (first == VEC_DF && nested_in_l2(v)) {
+			nested_triple_fault(v);
+			return EXIT_RESUME;
+		}
 		if (first == VEC_DF) {
 			vm_end(v->core.vm, 255, "triple fault (exception %u while delivering a double fault)", vector);
 			return EXIT_KILL;

@@ -19,6 +19,10 @@ void nested_init(void);
 /* Per vCPU; cheap until L1 executes VMXON. 0, -ENOMEM. */
 int nested_create(struct vcpu *v);
 void nested_free(struct vcpu *v);
+/* Another vCPU takes the CPU: the CPU must not keep vmcs02. */
+void nested_put(struct vcpu *v);
+/* L2 has met a triple fault in an injection of ours: an exit to L1. Precondition: nested_in_l2. */
+void nested_triple_fault(struct vcpu *v);
 /* INIT or reset of the vCPU: leave VMX operation. Leaves vmcs01 loaded. */
 void nested_reset(struct vcpu *v);
 /* True while the loaded VMCS is vmcs02: what runs is L2. */

@@ -44,6 +44,14 @@ void nested_free(struct vcpu *v)
 	v->nested = NULL;
 }
 
+void nested_put(struct vcpu *v)
+{
+	if (!v->nested)
+		return;
+	vmcs_forget(&v->nested->vmcs02);
+	v->nested->entered = false;
+}
+
 /* INIT and reset take the vCPU out of VMX operation; what its vmcs12 held is lost, as in a processor. */
 void nested_reset(struct vcpu *v)
 {

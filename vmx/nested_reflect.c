@@ -86,3 +86,9 @@ void reflect_event(struct vcpu *v, u32 reason, u32 intr_info)
 	}
 	reflect(v, &i);
 }
+
+void nested_triple_fault(struct vcpu *v)
+{
+	v->event.info = 0;
+	reflect_event(v, XR_TRIPLE_FAULT, 0);
+}

@@ -158,6 +158,7 @@ static void take_sipi(struct vcpu *v)
 /* First time on its CPU: VMCS contents, reset state, and the loader's entry state for the boot processor. */
 static void take_start(struct vcpu *v)
 {
+	ept_flush_here(ept_pointer(&v->core.vm->ept)); /* the root may have been another VM's */
 	vmcs_write_controls(v);
 	vmcs_write_host_state(v);
 	vcpu_reset(v);

@@ -12,6 +12,7 @@
 #include "vmx/no_ug.h"
 #include "vmx/vcpu.h"
 #include "vmx/vlapic.h"
+#include "vmx/vmcs.h"
 
 /* Access rights (SDM 3C, Guest Register State): type, S, present, D/B, G. */
 #define AR_CODE_16 0x9b
@@ -131,6 +132,9 @@ void vcpu_put(struct vcpu *v)
 	v->dr[2] = read_dr2();
 	v->dr[3] = read_dr3();
 	v->dr6 = read_dr6();
+	/* The CPU may keep VMCS data to itself until VMCLEAR (SDM 3C, Using VMCLEAR): the pages may be freed on another one. */
+	nested_put(v);
+	vmcs_forget(&v->vmcs01);
 	v->on_cpu = false;
 	this_cpu()->current = NULL;
 }

@@ -24,11 +24,19 @@ int vmcs_create(struct vmcs *m, struct mem_owner *owner)
 	return 0;
 }
 
+void vmcs_forget(struct vmcs *m)
+{
+	if (!m->page)
+		return;
+	if (vmclear(m->hpa) != VMX_OK)
+		panic("VMCLEAR of our own VMCS failed");
+	m->launched = false;
+}
+
 void vmcs_destroy(struct vmcs *m, struct mem_owner *owner)
 {
 	if (!m->page)
 		return;
-	vmclear(m->hpa);
 	page_free(owner, m->page);
 	m->page = NULL;
 }

@@ -9,7 +9,9 @@
 
 /* Allocate and VMCLEAR a region with the revision id. 0, -ENOMEM. */
 int vmcs_create(struct vmcs *m, struct mem_owner *owner) __must_check;
-/* VMCLEAR and free. */
+/* VMCLEAR on the CPU that has used it: its data are in memory afterwards, the next entry is a VMLAUNCH. */
+void vmcs_forget(struct vmcs *m);
+/* Free the region. Precondition: vmcs_forget on the CPU that used it last. */
 void vmcs_destroy(struct vmcs *m, struct mem_owner *owner);
 /* Write the host-state area for the calling CPU and this vCPU. Precondition: the VMCS is loaded on the vCPU's CPU. */
 void vmcs_write_host_state(struct vcpu *v);
