@@ -48,7 +48,7 @@ enum nest_hypercall {
 	/* () Print every level's counters since the last print as @report lines, outermost last. 0. */
 	HC_REPORT = 3,
 
-	/* (port) Fill struct nest_nic_info for one of this VM's ports into the record page. 0, -ENOENT. */
+	/* (port) Fill struct nest_nic_info for one of this VM's ports into the record page. 0, -ENOENT (also: the machine lacks it). */
 	HC_NIC_INFO = 16,
 	/*
 	 * (port) Make the port's virtual function ours. Returns a handle > 0. -EBUSY (open already), -ENODEV (no VF free, no IOMMU,

@@ -129,8 +129,8 @@ int nic_init(void);
 /* Bind hypercalls HC_NIC_*. */
 void nic_hypercalls_init(void);
 /*
- * vm_arch hooks: ports of a VM from its configuration. -ENODEV with a log line if a lower port does not exist, -EBUSY with one
- * if another VM has it; nothing is bound then. fini: the VM has ended and none of its vCPUs runs; its ports are closed, whatever
+ * vm_arch hooks: ports of a VM from its configuration. A lower port that does not exist leaves a gap in the VM's ports, with a log
+ * line; -EBUSY with one if another VM has it, and nothing is bound then. fini: the VM has ended and none of its vCPUs runs; its ports are closed, whatever
  * the VM did, and no device reaches its memory afterwards.
  */
 int nic_ports_init(struct vm *vm);

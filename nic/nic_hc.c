@@ -14,7 +14,7 @@
 static int enter_port(const struct hc_call *c, struct nic_port **out)
 {
 	struct vm *vm = c->v->vm;
-	if (c->arg[0] >= vm->nr_ports)
+	if (c->arg[0] >= vm->nr_ports || !vm->ports[c->arg[0]])
 		return -ENOENT;
 	*out = vm->ports[c->arg[0]];
 	return port_enter(*out);
@@ -25,7 +25,7 @@ static int enter_handle(const struct hc_call *c, struct nic_port **out)
 {
 	struct vm *vm = c->v->vm;
 	u64 handle = c->arg[0], index = (handle & 0xff) - 1;
-	if (handle > ~0u || index >= vm->nr_ports)
+	if (handle > ~0u || index >= vm->nr_ports || !vm->ports[index])
 		return -ENOENT;
 	*out = vm->ports[index];
 	int r = port_enter(*out);

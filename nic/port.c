@@ -122,13 +122,20 @@ static void pool_give(struct nic_port *p)
 	spin_unlock(&pool_lock);
 }
 
+/*
+ * A lower port that the machine lacks is not the configuration's fault: NICs break, and move. The VM's port then stays NULL, and its
+ * other ports and all other VMs go on.
+ */
 static int port_bind(struct vm *vm, u32 index)
 {
 	const struct nic_config *cfg = &vm->cfg->nics[index];
 	struct nic_lower *l = nic_lower_get(cfg->port);
+	vm->nr_ports = index + 1;
 	if (!l) {
-		log_line("nic: VM %s wants port%u, but there are %u ports", vm->cfg->name, cfg->port, nic_lower_count());
-		return -ENODEV;
+		u32 n = nic_lower_count();
+		log_line("nic: VM %s wants port%u, but there %s %u port%s: it runs without", vm->cfg->name, cfg->port, n == 1 ? "is" : "are",
+			 n, n == 1 ? "" : "s");
+		return 0;
 	}
 	struct nic_port *p = pool_take(vm, l);
 	if (!p) {
@@ -141,7 +148,6 @@ static int port_bind(struct vm *vm, u32 index)
 	memset(&p->before, 0, sizeof(p->before));
 	port_irq_init(p);
 	vm->ports[index] = p;
-	vm->nr_ports = index + 1;
 	return 0;
 }
 
@@ -162,6 +168,8 @@ void nic_ports_fini(struct vm *vm)
 {
 	for (u32 i = 0; i < vm->nr_ports; i++) {
 		struct nic_port *p = vm->ports[i];
+		if (!p)
+			continue;
 		spin_lock(&p->lock);
 		while (p->open && port_close(p) == -EAGAIN)
 			cpu_relax();

@@ -295,11 +295,30 @@ static void ports_are_bound_once(void **state)
 	struct vm *third = fake_vm("c", MIB, &c);
 	(void)state;
 	assert_int_equal(nic_ports_init(third), -EBUSY);
-	c.nics[0].port = 2;
-	assert_int_equal(nic_ports_init(third), -ENODEV);
-	assert_non_null(strstr(seen.last_line, "port2"));
 	assert_int_equal(third->nr_ports, 0);
 	fake_vm_free(third);
+}
+
+static void a_port_the_machine_lacks_is_a_gap(void **state)
+{
+	(void)state;
+	nic_ports_fini(vm[1]);
+	cfg[1].nics[1] = cfg[1].nics[0]; /* a good one behind the gap */
+	cfg[1].nics[0].port = 2;
+	cfg[1].nr_nics = 2;
+	assert_int_equal(nic_ports_init(vm[1]), 0);
+	assert_non_null(strstr(seen.last_line, "port2, but there are 2 ports: it runs without"));
+	assert_int_equal(vm[1]->nr_ports, 2);
+	assert_null(vm[1]->ports[0]);
+	assert_int_equal(hc(1, HC_NIC_INFO, 0, 0, 0), -ENOENT);
+	assert_int_equal(hc(1, HC_NIC_ALLOC, 0, 0, 0), -ENOENT);
+	assert_int_equal(hc(1, HC_NIC_STATS, 1, 0, 0), -ENOENT); /* a handle of the gap */
+	assert_int_equal(hc(1, HC_NIC_INFO, 1, 0, 0), 0);
+	nic_ports_fini(vm[1]);
+	assert_int_equal(vm[1]->nr_ports, 0);
+	cfg[1].nics[0] = cfg[1].nics[1];
+	cfg[1].nr_nics = 1;
+	assert_int_equal(nic_ports_init(vm[1]), 0);
 }
 
 static void alloc_failure_leaves_nothing(void **state)
@@ -725,7 +744,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
 	const struct CMUnitTest tests[] = {
-		T(handles_are_the_callers), T(emulation_is_not_passed_through), T(ports_are_bound_once), T(alloc_failure_leaves_nothing),
+		T(handles_are_the_callers), T(emulation_is_not_passed_through), T(ports_are_bound_once), T(a_port_the_machine_lacks_is_a_gap),
+		T(alloc_failure_leaves_nothing),
 		T(a_flushing_port_is_not_waited_for), T(dma_arguments), T(a_range_may_lie_in_several_places), T(maps_do_not_overlap),
 		T(unmaps_are_exact), T(book_is_right), T(book_is_bounded), T(a_failing_map_is_undone), T(windows), T(window_failures),
 		T(registers_by_hypercall), T(interrupt_arguments), T(interrupts_reach_the_vcpu), T(a_refused_retarget_changes_nothing),

@@ -1,0 +1,15 @@
+"""No pass-through on this machine: the guest that wants it is told so by an error, the console says why, the other completes."""
+import re
+
+
+def check(m):
+    why = m.expect(r"^\[L0\] nic: igb 01:00\.0: port0 cannot pass through: (.+)$")[1]
+    assert why.startswith(("the machine has no valid ACPI table DMAR", "ACPI table DMAR is corrupt", "it has no SR-IOV",
+                           "the platform does not support interrupt remapping")), why
+    m.expect(r"^\[L0\] hand-off to first VM")
+    m.expect(r"^\[L0\] nic: VM wired gets no virtual function of 01:00\.0: " + re.escape(why))
+    m.expect(r"^\[wired\] guest: nic: allocate: error -19")
+    m.expect(r"^\[L0\] vm wired ended with code 1: exit port")
+    m.position = 0
+    m.expect(r"^\[plain\] guest: tscloop: 0 failed")
+    m.expect(r"^\[L0\] vm plain ended with code 0: exit port")
