@@ -24,12 +24,12 @@
 #define C1_HYPERVISOR BIT(31)
 /* CPUID.1:EDX */
 #define D1_MCE BIT(7)
-#define D1_MTRR BIT(12)
 #define D1_MCA BIT(14)
 #define D1_DS BIT(21)
 #define D1_ACPI BIT(22)
 #define D1_TM BIT(29)
 /* CPUID.7.0 */
+#define B7_TSC_ADJUST BIT(1)
 #define B7_SGX BIT(2)
 #define B7_HLE BIT(4)
 #define B7_INVPCID BIT(10)
@@ -55,7 +55,7 @@ static void leaf_1(struct vcpu *v, struct cpuid_regs *r)
 		r->ecx |= C1_VMX;
 	if (vcpu_read_cr4() & CR4_OSXSAVE)
 		r->ecx |= C1_OSXSAVE;
-	r->edx &= ~(D1_MCE | D1_MTRR | D1_MCA | D1_DS | D1_ACPI | D1_TM);
+	r->edx &= ~(D1_MCE | D1_MCA | D1_DS | D1_ACPI | D1_TM);
 	r->ebx = (r->ebx & 0x0000ffff) | v->core.apic_id << 24 | (v->core.vm->nr_vcpus & 0xff) << 16;
 }
 
@@ -66,7 +66,7 @@ static void leaf_7(u32 sub, struct cpuid_regs *r)
 		return;
 	}
 	r->eax = 0;
-	r->ebx &= ~(B7_SGX | B7_HLE | B7_RTM | B7_MPX | B7_PT);
+	r->ebx &= ~(B7_TSC_ADJUST | B7_SGX | B7_HLE | B7_RTM | B7_MPX | B7_PT);
 	if (!(vmx_caps.use_proc2 & PROC2_INVPCID))
 		r->ebx &= ~B7_INVPCID;
 	r->ecx &= ~(C7_WAITPKG | C7_CET_SS | C7_LA57 | C7_SGX_LC);

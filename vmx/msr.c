@@ -132,6 +132,10 @@ bool vcpu_read_msr(struct vcpu *v, u32 msr, u64 *value)
 	case MSR_DEBUGCTL:
 		*value = vmread(VMCS_GUEST_DEBUGCTL);
 		return true;
+	case MSR_MTRR_DEF_TYPE:
+		*value = v->msr_mtrr_def_type;
+		return true;
+	case MSR_MTRRCAP: /* no variable and no fixed ranges: EPT decides about memory types */
 	case MSR_BIOS_SIGN_ID:
 	case 0x17: /* IA32_PLATFORM_ID */
 	case 0xce: /* MSR_PLATFORM_INFO */
@@ -151,6 +155,13 @@ static bool pat_valid(u64 pat)
 			return false;
 	}
 	return true;
+}
+
+/* SDM 3A, IA32_MTRR_DEF_TYPE MSR: type, fixed ranges (not offered), enable. */
+static bool mtrr_def_type_valid(u64 v)
+{
+	u8 type = v & 0xff;
+	return !(v & ~(BIT(11) | 0xffull)) && (type <= 1 || (type >= 4 && type <= 6));
 }
 
 static bool address_msr(u32 msr)
@@ -186,6 +197,11 @@ bool vcpu_write_msr(struct vcpu *v, u32 msr, u64 value)
 	case MSR_MISC_ENABLE:
 	case MSR_BIOS_SIGN_ID:
 		return true; /* no effect, as the bits are not offered */
+	case MSR_MTRR_DEF_TYPE:
+		if (!mtrr_def_type_valid(value))
+			return false;
+		v->msr_mtrr_def_type = value; /* kept, without effect */
+		return true;
 	case MSR_DEBUGCTL:
 		return !(value & ~3ull) && (vmwrite(VMCS_GUEST_DEBUGCTL, value), true);
 	default:

@@ -100,6 +100,7 @@ int vcpu_create(struct vm *vm, u32 index, const struct vm_entry_state *entry)
 		return -ENOMEM;
 	}
 	fpu_reset(v);
+	v->msr_mtrr_def_type = BIT(11) | MEMTYPE_WB; /* on, write-back: as firmware leaves it */
 	v->boot = index == 0;
 	if (v->boot)
 		v->entry = *entry;
@@ -161,6 +162,7 @@ static void take_start(struct vcpu *v)
 	ept_flush_here(ept_pointer(&v->core.vm->ept)); /* the root may have been another VM's */
 	vmcs_write_controls(v);
 	vmcs_write_host_state(v);
+	vlapic_reset(v);
 	vcpu_reset(v);
 	if (v->boot)
 		vcpu_enter_protected_mode(v, &v->entry);

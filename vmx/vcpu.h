@@ -71,7 +71,7 @@ struct vcpu {
 	bool on_cpu;
 	u64 msr_star, msr_lstar, msr_cstar, msr_fmask, msr_kernel_gs, msr_tsc_aux, xcr0, cr2, dr[4], dr6;
 	void *fpu;                   /* XSAVE area, 4 KiB */
-	u64 msr_misc_enable, msr_feature_control;
+	u64 msr_mtrr_def_type;
 	hpa_t msr_bitmap, io_bitmap; /* ours, for vmcs01 */
 	void *msr_bitmap_page, *io_bitmap_pages;
 	struct vcpu *next_on_cpu;    /* scheduler's ring of its CPU */
