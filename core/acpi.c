@@ -21,6 +21,18 @@
 static const struct acpi_header *tables[MAX_TABLES];
 static u32 nr_tables;
 
+/* Nobody vouches for the name of a bad table: its printable characters. NULL. */
+static const struct acpi_header *left_out(hpa_t a, const struct acpi_header *h, const char *why)
+{
+	char name[] = "????";
+
+	for (u32 i = 0; i < sizeof(h->signature); i++)
+		if (h->signature[i] > ' ' && h->signature[i] <= '~')
+			name[i] = h->signature[i];
+	log_line("acpi: table %s at %lx left out: %s", name, a.v, why);
+	return NULL;
+}
+
 /* Map and check one table; NULL if it is bad. signature NULL: any. */
 static const struct acpi_header *table_open(hpa_t a, const char *signature)
 {
@@ -31,16 +43,12 @@ static const struct acpi_header *table_open(hpa_t a, const char *signature)
 		return NULL;
 	}
 	u32 len = h->length;
-	if (len < sizeof(*h) || len > MAX_TABLE_LEN) {
-		log_line("acpi: table at %lx left out: length %u", a.v, len);
-		return NULL;
-	}
-	h = firmware_map(a, len);
-	if (!h || !acpi_check_table(h, len, signature)) {
-		log_line("acpi: table at %lx left out: bad %s", a.v, h && !memcmp(&h->length, &len, 4) ? "checksum or signature" : "length");
-		return NULL;
-	}
-	return h;
+	const struct acpi_header *all = len >= sizeof(*h) && len <= MAX_TABLE_LEN ? firmware_map(a, len) : NULL;
+	if (!all)
+		return left_out(a, h, "its length is senseless");
+	if (signature && memcmp(all->signature, signature, sizeof(all->signature)))
+		return left_out(a, all, "it is not the table that should be there");
+	return acpi_check_table(all, len, signature) ? all : left_out(a, all, "bad checksum");
 }
 
 static void table_add(const struct acpi_header *h)

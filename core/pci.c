@@ -202,6 +202,11 @@ int pci_init(void)
 	return nr_devs ? (int)nr_devs : -ENODEV;
 }
 
+bool pci_has_ecam(void)
+{
+	return ecam != NULL;
+}
+
 u32 pci_count(void)
 {
 	return nr_devs;

@@ -41,6 +41,8 @@ struct pci_dev {
 
 /* Map ECAM and enumerate all functions on all buses. Boot CPU, once. Returns the number of functions, -ENODEV. */
 int pci_init(void);
+/* False: configuration by ports, so no extended capabilities (SR-IOV is one). */
+bool pci_has_ecam(void);
 u32 pci_count(void);
 const struct pci_dev *pci_get(u32 i);
 const struct pci_dev *pci_find_rid(rid_t rid);

@@ -59,7 +59,7 @@ static void enable_vfs(struct igb *pf)
 	pci_write16(pf->rid, PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
 	if (igb_pf_irq_init(pf))
 		return;
-	pf->why_no_vf = "it has no SR-IOV";
+	pf->why_no_vf = pci_has_ecam() ? "it has no SR-IOV" : "SR-IOV cannot be reached without a valid ACPI table MCFG";
 	if (sriov_enable(&pf->sriov, pf->rid, IGB_MAX_VFS, &pf->why_no_vf))
 		return;
 	pf->why_no_vf = "its virtual functions have an unexpected layout";
