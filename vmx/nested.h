@@ -65,6 +65,9 @@ void nested_reflect(struct vcpu *v, u32 reason);
 /* Capability MSRs 480h-491h as L1 sees them. False: #GP. */
 bool nested_read_msr(struct vcpu *v, u32 msr, u64 *value);
 
+/* Bound the run of L2 by our preemption timer (0: no more). No effect while L1 uses the timer itself. vmcs02 is loaded. */
+void nested_set_limit(struct vcpu *v, u32 ticks);
+
 /* Our EPT01 for this VM changed (pages unmapped): every EPT02 made from it must go. Own CPU. */
 void nested_flush_ept(struct vcpu *v);
 

@@ -91,6 +91,7 @@ struct nested {
 	bool launching;              /* that was a VMLAUNCH */
 	bool in02_valid;
 	struct vmcs12 in02;          /* what the fields of vmcs02 hold, if in02_valid: only differences are written */
+	u32 pin02;                   /* pin-based controls by the merge */
 	u32 proc02;                  /* primary controls by the merge, and what we added to them */
 	u32 ours;
 	u16 vpid02, vpid12;

@@ -76,6 +76,17 @@ void state_set_ours(struct nested *n, u32 ours)
 	PUT(n, PROC_CONTROLS, n->proc02 | ours);
 }
 
+void nested_set_limit(struct vcpu *v, u32 ticks)
+{
+	struct nested *n = v->nested;
+
+	if (pin12(&n->v12, PIN_PREEMPTION_TIMER))
+		return;
+	PUT(n, PIN_CONTROLS, n->pin02 | (ticks ? PIN_PREEMPTION_TIMER : 0));
+	if (ticks)
+		PUT(n, PREEMPTION_TIMER, ticks);
+}
+
 /* A page that vmcs12 names; outside L1's RAM a page of zeros takes its place (SDM: behaviour there is the platform's). */
 static hpa_t page_or_dummy(struct vcpu *v, u64 gpa)
 {
@@ -147,6 +158,7 @@ static void put_merged(struct vcpu *v)
 	struct merged m;
 
 	merge_controls(&m, &n->v12, &p);
+	n->pin02 = m.pin;
 	PUT(n, PIN_CONTROLS, m.pin);
 	n->proc02 = m.proc;
 	state_set_ours(n, 0);

@@ -15,9 +15,11 @@
 struct ring {
 	spinlock_t lock;       /* protects first and the next_on_cpu links */
 	struct vcpu *first;
-	struct timer slice;
-	bool slice_over;
+	struct timer slice;    /* makes the running vCPU exit when its slice is over */
+	u64 slice_end;         /* TSC; SLICE_NONE: nobody waits */
 };
+
+#define SLICE_NONE (~0ull)
 
 static struct ring rings[MAX_CPUS];
 static u32 stopping;
@@ -27,7 +29,12 @@ static bool (*reaper)(void);
 void sched_set_reaper(bool (*reap)(void)) { reaper = reap; }
 
 static struct ring *my_ring(void) { return &rings[this_cpu()->index]; }
-bool sched_slice_over(void) { return READ_ONCE(my_ring()->slice_over) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0); }
+
+bool sched_slice_over(void)
+{
+	u64 end = my_ring()->slice_end;
+	return (end != SLICE_NONE && rdtsc() >= end) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0);
+}
 
 void sched_ask_reap(void)
 {
@@ -43,7 +50,7 @@ static bool reap(void)
 		return false;
 	return reaper();
 }
-static void slice_end(void *ring) { ((struct ring *)ring)->slice_over = true; }
+static void slice_end(void *unused) { (void)unused; }
 
 void sched_add(struct vcpu *v)
 {
@@ -134,6 +141,25 @@ static struct vcpu *pick(struct ring *r, struct vcpu *last, bool *others)
 	return chosen;
 }
 
+/*
+ * The timer's interrupt ends the slice. The VMX preemption timer bounds it as well: with interrupts off in the guest, a CPU that
+ * holds external interrupts back (FACTS: the emulator) would never exit.
+ */
+static void slice_begin(struct ring *r, struct vcpu *v)
+{
+	u64 ticks = us_to_tsc(SLICE_US);
+	r->slice_end = rdtsc() + ticks;
+	timer_arm(&r->slice, r->slice_end);
+	v->limit = vmx_caps.preemption_timer ? (u32)(ticks >> FIELD_GET(VMX_MISC_TIMER_RATE, vmx_caps.misc)) + 1 : 0;
+}
+
+static void slice_cancel(struct ring *r, struct vcpu *v)
+{
+	timer_cancel(&r->slice);
+	r->slice_end = SLICE_NONE;
+	v->limit = 0;
+}
+
 static void run_one(struct ring *r, struct vcpu *v, bool others)
 {
 	struct vcpu *old = this_cpu()->current;
@@ -144,11 +170,10 @@ static void run_one(struct ring *r, struct vcpu *v, bool others)
 	}
 	if (READ_ONCE(v->requests))
 		vcpu_take_requests(v);
-	r->slice_over = false;
 	if (others)
-		timer_arm(&r->slice, rdtsc() + us_to_tsc(SLICE_US));
+		slice_begin(r, v);
 	vcpu_run(v);
-	timer_cancel(&r->slice);
+	slice_cancel(r, v);
 }
 
 static void idle(void)
@@ -172,7 +197,7 @@ void sched_run(void)
 	struct vcpu *last = NULL;
 	bool others;
 	r->slice.fn = slice_end;
-	r->slice.arg = r;
+	r->slice_end = SLICE_NONE;
 	while (!READ_ONCE(stopping)) {
 		irq_poll();
 		drop_if_ended();

@@ -199,6 +199,19 @@ static void write_event(struct vcpu *v)
 	v->event.insn_len = 0;
 }
 
+/* Ours in vmcs02, too, unless L1 uses the timer for L2: then its value stands, and ends up with L1. */
+static void write_limit(struct vcpu *v)
+{
+	if (nested_in_l2(v)) {
+		nested_set_limit(v, v->limit);
+	} else {
+		vmwrite(VMCS_PIN_CONTROLS, vmx_caps.use_pin | (v->limit ? PIN_PREEMPTION_TIMER : 0));
+		if (v->limit)
+			vmwrite(VMCS_PREEMPTION_TIMER, v->limit);
+	}
+	v->loaded->limit = v->limit;
+}
+
 static void prepare_entry(struct vcpu *v)
 {
 	if (nested_in_l2(v))
@@ -207,6 +220,8 @@ static void prepare_entry(struct vcpu *v)
 		vlapic_prepare_entry(v);
 	if (v->event.info & INTR_VALID)
 		write_event(v);
+	if (__builtin_expect(v->limit != v->loaded->limit || (v->limit && nested_in_l2(v)), 0)) /* an entry of L1 may have rewritten vmcs02 */
+		write_limit(v);
 }
 
 static bool must_leave(struct vcpu *v)

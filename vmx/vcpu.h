@@ -30,6 +30,7 @@ struct vmcs {
 	void *page;      /* the region; never read by software */
 	hpa_t hpa;
 	bool launched;
+	u32 limit;       /* as written: see struct vcpu */
 };
 
 enum vcpu_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_OFF };
@@ -51,6 +52,7 @@ struct vcpu {
 	struct vmcs *loaded;         /* &vmcs01 or &nested->vmcs02 */
 	u32 state;                   /* enum vcpu_state, atomic */
 	u32 requests;                /* VCPU_REQ_*, atomic */
+	u32 limit;                   /* what runs exits after that many ticks of the preemption timer; 0: no limit */
 	u32 in_guest;                /* set around an entry; read by CPUs that wait for it to leave */
 	u8 sipi_vector;
 	u16 vpid;

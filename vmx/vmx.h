@@ -135,6 +135,7 @@ const char *vmx_exit_name(u32 reason);
 #define MSR_VMX_VMFUNC 0x491
 #define VMX_BASIC_TRUE BIT(55)
 #define VMX_BASIC_INS_OUTS BIT(54)
+#define VMX_MISC_TIMER_RATE BITS(4, 0) /* the preemption timer counts when this bit of the TSC changes */
 #define VMX_MISC_EFER_LMA BIT(5)
 #define VMX_MISC_VMWRITE_RO BIT(29)
 #define EPT_CAP_EXEC_ONLY BIT(0)
