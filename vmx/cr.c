@@ -100,6 +100,8 @@ bool vcpu_set_cr0(struct vcpu *v, u64 value)
 	u64 old = vcpu_read_cr0();
 	if (!cr0_valid(v, value))
 		return false;
+	if (nested_vmx_on(v) && (vmx_caps.cr0_fixed0 & ~value)) /* SDM 3C, Restrictions on VMX Operation */
+		return false;
 	if (pae_paging(v, value, vcpu_read_cr4()) && !load_pdptes(v, no_ug_read_cr3(v)))
 		return false;
 	u64 real = (value & ~(CR0_CD | CR0_NW)) | CR0_NE;
