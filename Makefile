@@ -35,9 +35,9 @@ GUEST_SRCS := guest/start.S guest/main.c \
 	guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c \
 	guest/net/ip.c guest/net/net.c guest/net/port.c guest/net/shell.c guest/net/vf_plugin.c \
-	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/echo.c \
+	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/cycle.c guest/work/echo.c \
 	guest/work/end.c guest/work/exits.c guest/work/ping.c guest/work/torture.c guest/work/torture_nic.c \
-	guest/work/tscloop.c
+	guest/work/torture_vmx.c guest/work/tscloop.c
 
 # ---- unit tests: tests/unit/test_NAME.c with the product's sources that it links ----
 

@@ -32,15 +32,18 @@ static const struct work works[] = {
 	{ "echo", work_echo, "answer ARP, ping and UDP" },
 	{ "ping", work_ping, "send pings" },
 	{ "blast", work_blast, "numbered datagrams both ways" },
+	{ "cycle", work_cycle, "open and close the port again and again" },
 	{ "tscloop", work_tscloop, "loop of known length against the TSC" },
 	{ "exits", work_exits, "one kind of exit many times" },
 	{ "torture", work_torture, "hypercalls and instructions that must fail" },
 	{ "torture-nic", work_torture_nic, "NIC calls and registers that must fail" },
+	{ "torture-vmx", work_torture_vmx, "VMX instructions that must fail" },
 	{ "attack", work_attack, "DMA where it must not reach" },
 	{ "spin", work_spin, "loop for ever" },
 	{ "hlt", work_hlt, "halt for ever" },
 	{ "triplefault", work_triplefault, "reset" },
 	{ "exception", work_exception, "die with a dump" },
+	{ "nowhere", work_nowhere, "jump to where there is no memory" },
 };
 
 /* What a value may be; README.md says what each means to which workload. */
@@ -60,6 +63,7 @@ static const struct option options[] = {
 	{ "samples", OPTION_NUMBER, 1, 1u << 20 },
 	{ "strict", OPTION_NUMBER, 0, 1 },
 	{ "attack_iova", OPTION_LIST, 0, ~0ull },
+	{ "attack_wait", OPTION_NUMBER, 0, 1 },
 };
 
 static struct boot boot;

@@ -99,6 +99,27 @@ user_vmcall:
 	vmcall
 	hlt
 
+	.globl user_run
+user_run:
+	pushq $0x23                 /* SEL_USER_DATA */
+	leaq user_stack_end(%rip), %rax
+	pushq %rax
+	pushq $2                    /* RFLAGS: only the fixed bit */
+	pushq $0x1b                 /* SEL_USER_CODE */
+	pushq %rdi
+	iretq
+
+	.globl user_vmxon, user_vmread, user_vmlaunch
+user_vmxon:
+	vmxon fault_resume_rsp(%rip)
+	ud2
+user_vmread:
+	vmread %rax, %rax
+	ud2
+user_vmlaunch:
+	vmlaunch
+	ud2
+
 	.globl tsc_loop
 tsc_loop:
 	movq %rdi, %rcx

@@ -40,6 +40,33 @@ static inline void trap_vmread(void)
 	__asm__ volatile("vmread %1,%0" : "=r"(v) : "r"(0ull) : "cc");
 }
 
+/*
+ * VMX instructions, executed as they are: each may raise an exception. The result is what they leave in the flags (SDM 3C,
+ * Conventions): 0, VMX_FAILED_INVALID or VMX_FAILED_VALID.
+ */
+#define VMX_FAILED_INVALID 1u
+#define VMX_FAILED_VALID 2u
+#define VMX_INSN(name, text, operands, ...) \
+	static inline u32 name(__VA_ARGS__) \
+	{ \
+		bool cf, zf; \
+		__asm__ volatile(text : "=@ccc"(cf), "=@ccz"(zf) : operands : "memory"); \
+		return (cf ? VMX_FAILED_INVALID : 0) | (zf ? VMX_FAILED_VALID : 0); \
+	}
+#define VMX_TWO(a, b) a, b
+VMX_INSN(vmx_vmxon, "vmxon (%2)", "r"(p), const u64 *p)
+VMX_INSN(vmx_vmxoff, "vmxoff", , void)
+VMX_INSN(vmx_vmclear, "vmclear (%2)", "r"(p), const u64 *p)
+VMX_INSN(vmx_vmptrld, "vmptrld (%2)", "r"(p), const u64 *p)
+VMX_INSN(vmx_vmptrst, "vmptrst (%2)", "r"(p), u64 *p)
+VMX_INSN(vmx_vmread, "vmread %3, (%2)", VMX_TWO("r"(p), "r"(field)), u64 field, u64 *p)
+VMX_INSN(vmx_vmwrite, "vmwrite %2, %3", VMX_TWO("r"(value), "r"(field)), u64 field, u64 value)
+VMX_INSN(vmx_vmlaunch, "vmlaunch", , void)
+VMX_INSN(vmx_vmresume, "vmresume", , void)
+VMX_INSN(vmx_invept, "invept (%2), %3", VMX_TWO("r"(desc), "r"(type)), u64 type, const u64 *desc)
+VMX_INSN(vmx_invvpid, "invvpid (%2), %3", VMX_TWO("r"(desc), "r"(type)), u64 type, const u64 *desc)
+#undef VMX_INSN
+#undef VMX_TWO
 
 /* ---- lib/stubs.S ---- */
 
@@ -49,6 +76,9 @@ static inline void trap_vmread(void)
 int fault_catch(void (*fn)(void *), void *arg);
 /* fn of fault_catch: VMCALL at CPL 3, then HLT. Raises #UD as it should, or #GP if the call went through. */
 void user_vmcall(void *unused);
+/* The same: run the code at `code` at CPL 3. Each of the pieces below is one instruction, then an undefined one. */
+void user_run(void *code);
+extern u8 user_vmxon[], user_vmread[], user_vmlaunch[];
 
 /*
  * Ticks of the TSC around a loop of n rounds, n > 1. Where the TSC counts instructions and nothing else runs on this CPU, they

@@ -21,6 +21,11 @@
 #define FAULT_US 200000     /* for the outermost level to hear of a fault */
 #define QUEUE_OFF_US 10000
 #define RX_POSTED 8u
+#define TARGETS_MAGIC 0x9e9e8d928d9e8bull /* what the other side looks for in this VM's memory, at the beginning of a page */
+#define TARGETS_MAX 32u
+
+/* attack_wait=1: more addresses, written from outside; count last. */
+struct targets { u64 magic[4]; u64 count; u64 iova[TARGETS_MAX]; };
 
 struct rig {
 	struct vf_desc tx[RING_BYTES / 16], rx[RING_BYTES / 16];
@@ -34,6 +39,7 @@ struct attack {
 	u64 handle;
 	u32 frame_len;
 	u64 faults;          /* seen in all attempts */
+	struct targets *targets;
 };
 
 /* Where the device is told to go in one attempt. */
@@ -127,14 +133,15 @@ static u32 attack_address(struct attack *a, u64 iova)
 	struct target t = own(a);
 	u32 failed;
 
+	fire(a, &t); /* an attempt on the ring may have left a frame half sent: this one ends it */
 	t.tx_buf = iova;
 	failed = attempt(a, &t, "tx-buffer", iova);
 	t = own(a), t.rx_buf = iova;
 	failed += attempt(a, &t, "rx-buffer", iova);
-	t = own(a), t.tx_ring = iova;
-	failed += attempt(a, &t, "tx-ring", iova);
 	t = own(a), t.rx_ring = iova;
 	failed += attempt(a, &t, "rx-ring", iova);
+	t = own(a), t.tx_ring = iova;
+	failed += attempt(a, &t, "tx-ring", iova);
 	return failed;
 }
 
@@ -168,6 +175,18 @@ static u32 attack_after_free(struct attack *a, const struct nest_nic_dma *d)
 	       work_check_result(port_dma_unmap(a->handle, d, 1), -ENOENT, "attack-maps-gone");
 }
 
+static u32 attack_targets(struct attack *a, const struct targets *t)
+{
+	u32 failed = 0;
+
+	printf("guest: attack: waiting for addresses\n");
+	while (!READ_ONCE(t->count))
+		;
+	for (u32 i = 0; i < MIN(t->count, TARGETS_MAX); i++)
+		failed += attack_address(a, t->iova[i]);
+	return failed;
+}
+
 static u32 attack_all(struct attack *a, const struct cmdline *c)
 {
 	struct nest_nic_dma d = { (u64)a->rig, (u64)a->rig, offsetof(struct rig, canary), NEST_DMA_READ | NEST_DMA_WRITE, 0 };
@@ -179,6 +198,8 @@ static u32 attack_all(struct attack *a, const struct cmdline *c)
 	failed += attack_address(a, (u64)a->rig->canary);
 	for (u32 i = 0; cmdline_list(c, "attack_iova", i, &iova); i++)
 		failed += attack_address(a, iova);
+	if (a->targets)
+		failed += attack_targets(a, a->targets);
 	failed += work_check(a->faults > 0, "attack-faults-reported");
 	failed += attack_address(a, 0xfee00000);
 	return failed + attack_after_free(a, &d);
@@ -199,6 +220,13 @@ u32 work_attack(const struct cmdline *c)
 	if (work_check(h > 0, "attack-alloc"))
 		return 1;
 	a.handle = (u64)h;
+	if (cmdline_u64(c, "attack_wait", 0)) {
+		a.targets = memory_pages(1);
+		if (work_check(a.targets, "attack-page"))
+			return 1 + (port_free(a.handle) != 0);
+		for (u32 i = 0; i < ARRAY_SIZE(a.targets->magic); i++)
+			a.targets->magic[i] = TARGETS_MAGIC + i;
+	}
 	if (work_check_result(port_map_regs(a.handle, (u64)a.regs), 0, "attack-map-regs"))
 		return 1 + (port_free(a.handle) != 0);
 	return attack_all(&a, c);

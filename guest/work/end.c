@@ -3,6 +3,7 @@
  */
 #include <stdio.h>
 
+#include "guest/lib/memory.h"
 #include "guest/lib/nest.h"
 #include "guest/lib/x86.h"
 #include "guest/work/work.h"
@@ -44,5 +45,17 @@ u32 work_exception(const struct cmdline *c)
 	(void)c;
 	printf("guest: undefined instruction\n");
 	trap_undefined();
+	return 1;
+}
+
+/* The CPU finds a translation there, but no bytes to execute. */
+u32 work_nowhere(const struct cmdline *c)
+{
+	void (*fn)(void) = (void (*)(void))memory_device_window();
+
+	(void)c;
+	printf("guest: jumping to %llx\n", (unsigned long long)memory_device_window());
+	fflush(stdout);
+	fn();
 	return 1;
 }

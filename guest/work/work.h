@@ -18,15 +18,18 @@ struct work {
 u32 work_echo(const struct cmdline *c);
 u32 work_ping(const struct cmdline *c);
 u32 work_blast(const struct cmdline *c);
+u32 work_cycle(const struct cmdline *c);
 u32 work_tscloop(const struct cmdline *c);
 u32 work_exits(const struct cmdline *c);
 u32 work_torture(const struct cmdline *c);
 u32 work_torture_nic(const struct cmdline *c);
+u32 work_torture_vmx(const struct cmdline *c);
 u32 work_attack(const struct cmdline *c);
 u32 work_spin(const struct cmdline *c);
 u32 work_hlt(const struct cmdline *c);
 u32 work_triplefault(const struct cmdline *c);
 u32 work_exception(const struct cmdline *c);
+u32 work_nowhere(const struct cmdline *c);
 
 /* Phases by name (HC_PHASE): all workloads use these. */
 #define PHASE_BOOT "boot"
