@@ -124,6 +124,17 @@ message:                                /* a message-signalled interrupt */
 	addq	$8, %rsp
 	iretq
 
+/*
+ * A message with a vector below 16, which QEMU delivers and hardware refuses (SDM 3A, Valid Interrupt Vectors); a device that is
+ * pointed at FEExxxxx writes such. Of these vectors the agent itself raises no exception.
+ */
+illegal:
+	pushq	%rax
+	apic_eoi
+	popq	%rax
+	addq	$8, %rsp
+	iretq
+
 nmi:                                    /* counted apart: it may interrupt a ring_push */
 	incl	%gs:RING_NMI_COUNT
 	addq	$8, %rsp
@@ -206,6 +217,8 @@ stubs:                                  /* 16 bytes each, so that the IDT can be
 	jmp	doorbell
 	.elseif	vector == VECTOR_NMI
 	jmp	nmi
+	.elseif	vector == 1 || vector == 3 || vector == 5 || vector == 7
+	jmp	illegal
 	.elseif	vector < 16
 	jmp	fault
 	.elseif	vector <= VECTOR_PIN_LAST
