@@ -11,6 +11,7 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS / "machine"))
 
+import canary   # noqa: E402
 import cpio     # noqa: E402
 import paths    # noqa: E402
 
@@ -18,13 +19,12 @@ GUEST_IP, HOST_IP, PORT = "10.0.0.2", "10.0.0.1", 5000
 GUEST_MIB, LEVEL_MIB = 64, 128
 
 
-def section(name, kernel, memory, cpus, cmdline="", modules=(), nic="", vmx=True):
+def section(name, kernel, memory, cpus, cmdline="", modules=(), nics=(), vmx=True):
     lines = [f"[vm {name}]", f"kernel = {kernel}", f"memory = {memory}M", "cpus = " + " ".join(map(str, cpus))]
     if cmdline:
         lines.append(f"cmdline = {cmdline}")
     lines += [f"module = {m}" for m in modules]
-    if nic:
-        lines.append(f"nic = {nic}")
+    lines += [f"nic = {n}" for n in nics]
     if not vmx:
         lines.append("vmx = off")
     return "\n".join(lines) + "\n"
@@ -33,47 +33,66 @@ def section(name, kernel, memory, cpus, cmdline="", modules=(), nic="", vmx=True
 class Guest:
     """What runs innermost: ours, or a kernel of the user's."""
 
-    def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02", vmx=True):
+    def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02", vmx=True,
+                 name="guest", canary=False):
+        """mac "": no NIC. canary: one more module, of known contents (canary.py)."""
         self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
         self.cmdline, self.memory, self.cpus, self.mac = cmdline, memory, list(cpus), mac
         self.modules = [Path(m) for m in modules]
-        self.vmx = vmx
+        self.vmx, self.name, self.canary = vmx, name, canary
 
     def files(self):
-        return {p.name: p.read_bytes() for p in [self.kernel, *self.modules]}
+        return dict({p.name: p.read_bytes() for p in [self.kernel, *self.modules]},
+                    **({canary.FILE: canary.content()} if self.canary else {}))
 
-    def section(self):
-        return section("guest", self.kernel.name, self.memory, self.cpus, self.cmdline, [m.name for m in self.modules],
-                       f"port0 mode=passthrough mac={self.mac}", self.vmx)
+    def section(self, port):
+        modules = [m.name for m in self.modules] + ([canary.FILE] if self.canary else [])
+        nics = [f"port{port} mode=passthrough mac={self.mac}"] if self.mac else []
+        return section(self.name, self.kernel.name, self.memory, self.cpus, self.cmdline, modules, nics, self.vmx)
 
 
-def bundle(depth, guest, cpus=1):
-    """The bundle of L0 as {name: bytes}: depth 1 is the guest alone, each further level one Nestling around it."""
+def bundle(depth, guests, cpus=1):
+    """
+    The bundle of L0 as {name: bytes}: depth 1 is the guest (or a list of guests) alone, each further level one Nestling
+    around it. Guests with a MAC get port0, port1 ... in turn.
+    """
+    guests = guests if isinstance(guests, list) else [guests]
+    macs = [g.mac for g in guests if g.mac]
     head = "[nestling]\non_last_exit = exit\n"
-    files = dict(guest.files(), **{"nestling.cfg": (head + guest.section()).encode()})
-    memory = guest.memory + sum(m.stat().st_size for m in [guest.kernel, *guest.modules]) // (1 << 20)
+    text = "".join(g.section(macs.index(g.mac) if g.mac else None) for g in guests)
+    files = {name: data for g in guests for name, data in g.files().items()}
+    memory = sum(g.memory for g in guests) + sum(map(len, files.values())) // (1 << 20)
+    files["nestling.cfg"] = (head + text).encode()
     for _ in range(depth - 1):
         memory = (memory + LEVEL_MIB + 1) // 2 * 2
         text = section("inner", "nestling.elf", memory, range(cpus), "", ["inner.cpio"],
-                       f"port0 mode=passthrough mac={guest.mac}")
+                       [f"port{i} mode=passthrough mac={mac}" for i, mac in enumerate(macs)])
         files = {"nestling.cfg": (head + text).encode(), "inner.cpio": cpio.archive(files),
                  "nestling.elf": paths.built("nestling.elf", "Nestling").read_bytes()}
     return files
 
 
-STANZA_KEYS = {"depth", "levels_cpus", "kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx"}
+GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary"}
+
+
+def guest_of(stanza):
+    if unknown := set(stanza) - GUEST_KEYS:
+        raise ValueError(f"spine: unknown key {', '.join(sorted(unknown))}")
+    fields = dict(stanza)
+    if "kernel" in fields:
+        fields["kernel"] = paths.BUILD / fields["kernel"]
+    fields["modules"] = [paths.BUILD / m for m in fields.get("modules", [])]
+    return Guest(**fields)
 
 
 def bundle_of(stanza):
-    """The bundle for the key `spine` of a scenario: depth and guest; levels_cpus: CPUs of the levels between."""
-    if unknown := set(stanza) - STANZA_KEYS:
-        raise ValueError(f"spine: unknown key {', '.join(sorted(unknown))}")
-    fields = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus")}
-    for key in ("kernel",):
-        if key in fields:
-            fields[key] = paths.BUILD / fields[key]
-    fields["modules"] = [paths.BUILD / m for m in fields.get("modules", [])]
-    return bundle(stanza.get("depth", 1), Guest(**fields), stanza.get("levels_cpus", 1))
+    """
+    The bundle for the key `spine` of a scenario: depth; levels_cpus: CPUs of the levels between; and the guest's keys, or
+    guests: a list of tables of them.
+    """
+    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests")}
+    guests = [guest_of(dict(own, **g)) for g in stanza.get("guests", [{}])]
+    return bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1))
 
 
 # --- traffic ---------------------------------------------------------------------------------------------------------
@@ -82,26 +101,28 @@ class TrafficError(Exception):
     """What was expected of the traffic, and what was seen."""
 
 
-def ping(m, count=5):
-    done = m.in_network(["ping", "-n", "-c", count, "-i", "0.2", "-W", "5", GUEST_IP], check=False, capture_output=True,
-                        text=True)
-    summary = next((line for line in done.stdout.splitlines() if "received" in line), "no answer")
-    if f"{count} received" not in summary or "0% packet loss" not in summary:
-        raise TrafficError(f"ping {GUEST_IP}: expected {count} answers, saw: {summary}")
-    return summary
+def ping(m, count=5, ip=GUEST_IP):
+    """One at a time: of several, ping gives up the last after twice the time that the first took, however long it may wait."""
+    good = 0
+    for _ in range(count):
+        done = m.in_network(["ping", "-n", "-c", 1, "-W", "60", ip], check=False, capture_output=True, text=True)
+        good += done.returncode == 0 and "1 received" in done.stdout
+    if good != count:
+        raise TrafficError(f"ping {ip}: expected {count} answers, saw {good}")
+    return f"{count} pings sent, {good} answered"
 
 
-def udp_echo(m, datagrams=200):
+def udp_echo(m, datagrams=200, ip=GUEST_IP):
     """Numbered datagrams out and back by the host's own UDP stack; then the word that ends the echo workload."""
     code = f"""
 import socket, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10)
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(60)
 good = 0
 for i in range({datagrams}):
     data = (b"%06d" % i) * (1 + i % 200)
-    s.sendto(data, ("{GUEST_IP}", {PORT}))
+    s.sendto(data, ("{ip}", {PORT}))
     good += s.recvfrom(2048)[0] == data
-s.sendto(b"stop", ("{GUEST_IP}", {PORT}))
+s.sendto(b"stop", ("{ip}", {PORT}))
 s.recvfrom(2048)  # its echo: a closed socket would answer it with ICMP, one more frame
 print(good)
 """
