@@ -195,6 +195,14 @@ bool mem_is_ram(hpa_t a, u64 len)
 	return false;
 }
 
+bool mem_touches_ram(hpa_t a, u64 len)
+{
+	for (u32 i = 0; i < nr_ram; i++)
+		if (a.v < ram[i].end && (a.v >= ram[i].start || len > ram[i].start - a.v))
+			return true;
+	return false;
+}
+
 hpa_t mem_ap_page(void)
 {
 	return ap_page;

@@ -55,6 +55,8 @@ u64 mem_free_bytes(void);
 u64 mem_total_bytes(void);
 /* True if [a, a+len) lies wholly inside RAM that boot/ reported (not MMIO, not firmware). */
 bool mem_is_ram(hpa_t a, u64 len);
+/* True if any byte of [a, a+len) lies inside that RAM. */
+bool mem_touches_ram(hpa_t a, u64 len);
 
 /* Direct map, valid for RAM and ACPI ranges only. */
 static inline void *hpa_to_virt(hpa_t a) { return (void *)(DIRECT_MAP_BASE + a.v); }
@@ -64,9 +66,12 @@ hpa_t image_to_hpa(const void *p);
 /* True if all of [p, p+len) can be read without a fault; before mem_init only of the image. For dumps and backtraces. */
 bool mem_is_mapped(const void *p, u64 len);
 
-/* Map device registers uncached; len and a need no alignment. Lives until the machine ends. NULL: no table space. */
+/*
+ * Map device registers uncached; len and a need no alignment. Lives until the machine ends. NULL: no table space, or the address
+ * cannot be: it is beyond what the CPU can address, or in RAM (firmware and devices say where registers are, and may be wrong).
+ */
 void *mmio_map(hpa_t a, u64 len) __must_check;
-/* Map firmware memory (ACPI) write-back, read-only; same rules. */
+/* Map firmware memory (ACPI) write-back, read-only; same rules, but RAM is allowed. */
 const void *firmware_map(hpa_t a, u64 len) __must_check;
 
 #endif

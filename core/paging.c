@@ -228,7 +228,7 @@ static void *window_map(hpa_t a, u64 len, u64 flags)
 
 void *mmio_map(hpa_t a, u64 len)
 {
-	return window_map(a, len, LEAF | LEAF_UC | PTE_W | PTE_G | nx);
+	return mem_touches_ram(a, len) ? NULL : window_map(a, len, LEAF | LEAF_UC | PTE_W | PTE_G | nx);
 }
 
 const void *firmware_map(hpa_t a, u64 len)

@@ -5,7 +5,7 @@ import re
 def check(m):
     why = m.expect(r"^\[L0\] nic: igb 01:00\.0: port0 cannot pass through: (.+)$")[1]
     assert why.startswith(("the machine has no valid ACPI table DMAR", "ACPI table DMAR is corrupt", "SR-IOV cannot be reached without",
-                           "the platform does not support interrupt remapping", "unit 0 at fee50000 does not answer")), why
+                           "the platform does not support interrupt remapping", "unit 0 at ")), why
     m.expect(r"^\[L0\] hand-off to first VM")
     m.expect(r"^\[L0\] nic: VM wired gets no virtual function of 01:00\.0: " + re.escape(why))
     m.expect(r"^\[wired\] guest: nic: allocate: error -19")

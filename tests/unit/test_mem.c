@@ -268,6 +268,12 @@ static void ram_queries(void **state)
 	assert_false(mem_is_ram(HPA(2 * MIB), ~0ull));
 	assert_false(mem_is_ram(HPA(~0ull - 1), 3));
 	assert_false(mem_is_ram(HPA(16 * MIB), PAGE_SIZE));
+	assert_true(mem_touches_ram(HPA(8 * MIB - 1), 2));
+	assert_true(mem_touches_ram(HPA(16 * MIB - 1), 2));
+	assert_true(mem_touches_ram(HPA(2 * MIB - 1), ~0ull));
+	assert_false(mem_touches_ram(HPA(16 * MIB), ~0ull));
+	assert_false(mem_touches_ram(HPA(0x9f000), 1));
+	assert_true(mem_touches_ram(HPA(0), 2 * MIB));
 }
 
 static void ap_page_where_it_may_be(void **state)
