@@ -116,6 +116,14 @@ static void report_iommu(void)
 		   s.irte_writes, s.faults, b.domains, b.devices, b.irtes);
 }
 
+static void report_vm(struct vm *vm, void *arg)
+{
+	(void)arg;
+	log_report("{\"section\":\"vm\",\"vm\":\"%s\",\"pages\":%lu,\"faults\":%lu}", vm->cfg->name, vm->owner.pages, iommu_faults_of(vm));
+}
+
+static void report_vms(void) { vm_for_each(report_vm, NULL); }
+
 /* What we hold for ourselves: a leak of a VM's life would show here from one end of a VM to the next. */
 static void report_memory(void)
 {
@@ -133,6 +141,7 @@ static void wire(void)
 	report_init();
 	report_set_exit_namer(vmx_exit_name);
 	report_add_section(report_iommu);
+	report_add_section(report_vms);
 	report_add_section(report_memory);
 	iommu_set_vm_namer(vm_name);
 	nic_hypercalls_init();
@@ -259,6 +268,8 @@ static bool reap(void)
 static void __noreturn finish(void)
 {
 	log_line("no VM left");
+	report_iommu();
+	report_memory();
 	switch (config.on_last_exit) {
 	case LAST_EXIT_PORT:
 		machine_exit_port((u8)last_exit_code);
