@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/config_value.h"
+#include "core/console.h"
 #include "core/errno.h"
 
 #define MAX_LINE 512
@@ -112,6 +113,17 @@ static int parse_section(struct state *s, char *text)
 	return 0;
 }
 
+/* Says also what would have been right. */
+static int unknown_key(struct state *s, const char *name)
+{
+	char known[96] = "";
+
+	for (u32 i = 0, n = 0; i < ARRAY_SIZE(keys) && n < sizeof(known); i++)
+		if (keys[i].section == s->section)
+			n += (u32)format(known + n, sizeof(known) - n, "%s%s", n ? ", " : " (", keys[i].name);
+	return cfg_fail(&s->p, "unknown key '%.40s'%s%s", name, known, *known ? ")" : "");
+}
+
 static int parse_key(struct state *s, char *text)
 {
 	char *eq = strchr(text, '=');
@@ -134,7 +146,7 @@ static int parse_key(struct state *s, char *text)
 		s->seen |= (u32)BIT(i);
 		return k->set(&s->p, value);
 	}
-	return cfg_fail(&s->p, "unknown key '%.40s'", name);
+	return unknown_key(s, name);
 }
 
 /* Copy one line (without its end), check its characters and cut the comment: '#' at the start or behind a blank. */

@@ -90,7 +90,7 @@ static int check(const struct vm_config *cfg, const struct bundle *b, char *err,
 			return fail(err, errlen, cfg, -ENOENT, "module '%s' is not in the bundle", cfg->modules[i].file);
 	for (u32 i = 0; i < cfg->nr_cpus; i++)
 		if (cfg->cpus[i] >= nr_cpus)
-			return fail(err, errlen, cfg, -ENODEV, "vCPU %u is to run on CPU %u, but there are only CPUs 0 to %u", i,
+			return fail(err, errlen, cfg, -ENODEV, "vCPU %u is to run on CPU %u, but the last one is CPU %u", i,
 				    cfg->cpus[i], nr_cpus - 1);
 	if (cfg->memory > free)
 		return fail(err, errlen, cfg, -ENOMEM, "%llu MiB of memory are asked for, %llu MiB are free",

@@ -193,7 +193,7 @@ static void cannot_be_made(void **state)
 		{ "nope", NULL, 0, 0, 6 << 20, "vm vm: kernel 'nope' is not in the bundle" },
 		{ "kernel", "nope", 0, 0, 6 << 20, "vm vm: module 'nope' is not in the bundle" },
 		{ "text", NULL, 0, 0, 6 << 20, "vm vm: text: not a multiboot kernel" },
-		{ "kernel", NULL, 2, 0, 6 << 20, "vm vm: vCPU 1 is to run on CPU 2, but there are only CPUs 0 to 1" },
+		{ "kernel", NULL, 2, 0, 6 << 20, "vm vm: vCPU 1 is to run on CPU 2, but the last one is CPU 1" },
 		{ "kernel", NULL, 0, 0, 2ull << 30, "vm vm: 2048 MiB of memory are asked for, 1024 MiB are free" },
 		{ "kernel", NULL, 0, 1, 6 << 20, "vm vm: its network ports cannot be opened" },
 	};
