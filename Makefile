@@ -77,10 +77,13 @@ UNIT_iommu_events_CFLAGS = -Itests/unit/vtd_model
 NIC_FAKES := tests/unit/nic_fakes.c core/ptab.c
 IGB_UNDER_TEST := nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c nic/igb_vf.c \
 	nic/igb_vfreg.c nic/msix.c tests/unit/igb_model.c
-UNIT_TESTS += igb_pool igb_vf nic_hc sriov upstream
+UNIT_TESTS += igb_pool igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
 UNIT_igb_pool_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_vf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
-UNIT_nic_hc_SRCS = nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c nic/port_regs.c core/vdev.c $(NIC_FAKES)
+UNIT_nic_hc_SRCS = nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c nic/port_regs.c core/vdev.c \
+	tests/unit/nic_lower.c $(NIC_FAKES)
+UNIT_nic_hc_dma_SRCS = $(UNIT_nic_hc_SRCS)
+UNIT_nic_hc_irq_SRCS = $(UNIT_nic_hc_SRCS)
 UNIT_sriov_SRCS = nic/sriov.c
 UNIT_upstream_SRCS = nic/upstream.c $(NIC_FAKES)
 
@@ -164,16 +167,16 @@ run: all machine ## boot Nestling in Nestling with a guest on a virtual function
 	@python3 tests/main_run.py
 
 UNIT_PROGRAMS = $(UNIT_TESTS:%=$(B)/unit/test_%)
+QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' 'python3 tests/machine/test_machine.py'
 
 test: both $(UNIT_PROGRAMS) machine ## all tests: style, unit tests, scenarios on the test machine
-	@python3 tests/total.py 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' 'python3 tests/run.py'
+	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py'
 
 test-long: both $(UNIT_PROGRAMS) machine ## the same with the scenarios that take long
-	@python3 tests/total.py 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' \
-		'python3 tests/run.py --long'
+	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py --long'
 
 check: both $(UNIT_PROGRAMS) sizes ## quick: gcc and clang builds, unit tests, style, sizes
-	@python3 tests/total.py 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)'
+	@python3 tests/total.py $(QUICK_TESTS)
 
 unit: $(UNIT_PROGRAMS) ## unit tests only
 	@python3 tests/unit/run.py $(UNIT_PROGRAMS)
