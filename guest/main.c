@@ -62,6 +62,7 @@ static const struct option options[] = {
 	{ "loop", OPTION_NUMBER, 2, 1ull << 40 },
 	{ "samples", OPTION_NUMBER, 1, 1u << 20 },
 	{ "strict", OPTION_NUMBER, 0, 1 },
+	{ "watch", OPTION_NUMBER, 0, 1 },
 	{ "attack_iova", OPTION_LIST, 0, ~0ull },
 	{ "attack_wait", OPTION_NUMBER, 0, 1 },
 };
