@@ -13,6 +13,7 @@
 
 #define OUTSIDE (1ull << 39)  /* no VM of ours has memory there */
 #define NOT_A_HANDLE 0x7fffff00ull
+#define FIRST_HANDLE 0x101 /* what the first opening of a VM's first port gives */
 #define IOVA_FREE 0x40000000ull
 
 static u8 page[2 * PAGE_SIZE] __aligned_to(PAGE_SIZE);
@@ -170,6 +171,7 @@ u32 work_torture_nic(const struct cmdline *c)
 	failed += work_check_result(port_alloc(63), -ENOENT, "alloc-no-such-port");
 	failed += no_such_handle(NOT_A_HANDLE, "invented");
 	failed += no_such_handle(0, "zero");
+	failed += no_such_handle(FIRST_HANDLE, "of-another-vm"); /* if one has its port open for the first time */
 	s64 h = port_alloc(port);
 	if (work_check(h > 0, "alloc"))
 		return failed + 1;
