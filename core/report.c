@@ -36,6 +36,7 @@ static u32 current = SLOT_BOOT;
 static struct counters now; /* scratch */
 static void (*sections[MAX_SECTIONS])(void);
 static u32 nr_sections;
+static void (*on_first_phase)(void);
 
 /* All counters are u64: they are added and subtracted as an array. */
 #define NR_WORDS (sizeof(struct counters) / sizeof(u64))
@@ -122,6 +123,8 @@ static int begin(const char *name)
 	slot = err ? err : slot_of(name);
 	if (slot >= 0) {
 		vm_for_each(settle, NULL);
+		if (current == SLOT_BOOT && on_first_phase)
+			on_first_phase();
 		current = (u32)slot;
 	}
 	spin_unlock(&lock);
@@ -194,6 +197,8 @@ void report_add_section(void (*fn)(void))
 	ASSERT(nr_sections < MAX_SECTIONS);
 	sections[nr_sections++] = fn;
 }
+
+void report_on_first_phase(void (*fn)(void)) { on_first_phase = fn; }
 
 static s64 hc_phase(struct hc_call *c)
 {

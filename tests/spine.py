@@ -183,10 +183,10 @@ def table(reports):
     for level in level_names(reports):
         entries = reports.levels[level]
         lines.append(f"--- {level}")
-        for kind in dict.fromkeys(e.get("kind") for e in entries if "phase" in e):
+        for kind in dict.fromkeys(e["kind"] for e in entries if "phase" in e and "kind" in e):
             for phase, sums in by_phase(entries, kind).items():
                 total = f" total {sum(sums.values())}:" if kind in dict(EXIT_KINDS) else ""
                 text = " ".join(f"{name} {n}" for name, n in sorted(sums.items(), key=lambda x: -x[1]))
                 lines.append(f"  {phase:10} {dict(EXIT_KINDS).get(kind, kind):20}{total} {text or '0'}")
-        lines += [f"  {json.dumps(e)}" for e in entries if "phase" not in e]
+        lines += [f"  {json.dumps(e)}" for e in entries if "phase" not in e or "kind" not in e]
     return lines
