@@ -219,6 +219,32 @@ install_newlib() {
     work=
 }
 
+# A kernel that is not ours, for the tests: Debian's Xen is a multiboot ELF. Unpacked, not installed. Without it the
+# tests that boot it say so and are skipped.
+install_foreign() {
+    [ ! -s build/foreign/xen.elf ] || return 0
+    local package
+    package=$(apt-cache search --names-only '^xen-hypervisor-[0-9.]+-amd64$' | awk '{ print $1 }' | sort -V | tail -n 1)
+    if [ -z "$package" ]; then
+        as_root apt-get update > build/setup-apt.log 2>&1 || true
+        package=$(apt-cache search --names-only '^xen-hypervisor-[0-9.]+-amd64$' | awk '{ print $1 }' | sort -V | tail -n 1)
+    fi
+    [ -n "$package" ] || { say "no xen-hypervisor package in the host's apt sources: no foreign kernel to test with"; return 0; }
+    say "fetching $package as a foreign kernel"
+    work=$(mktemp -d build/.setup.XXXXXX)
+    mkdir "$work/root" "$work/foreign"
+    if (cd "$work" && apt-get -o APT::Sandbox::User=root download "$package") > build/setup-foreign.log 2>&1 &&
+        dpkg-deb -x "$work"/xen-hypervisor-*.deb "$work/root" &&
+        zcat "$work"/root/boot/xen-*-amd64.gz > "$work/foreign/xen.elf"; then
+        rm -rf build/foreign
+        mv -T "$work/foreign" build/foreign
+    else
+        say "$package could not be fetched (build/setup-foreign.log): no foreign kernel to test with"
+    fi
+    rm -rf "$work"
+    work=
+}
+
 mkdir -p build
 exec 9> build/.setup.lock # one at a time: a second caller waits and then finds everything made
 flock 9
@@ -226,6 +252,7 @@ install_host
 install_trixie
 [ -z "$work" ] || { as_root rm -rf --one-file-system "$work"; work=; }
 install_newlib
+install_foreign
 
 # What the Makefile has to know; rewritten only when it changes, since make then starts over.
 gnu_efi=$(dirname "$(dpkg -L gnu-efi | grep '/crt0-efi-x86_64\.o$')")
