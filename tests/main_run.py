@@ -17,6 +17,7 @@ import cpio
 import image
 import options
 import paths
+import table
 from machine import Ended, Hang, InfrastructureError, Machine
 
 HANG = 300
@@ -108,7 +109,7 @@ def main(argv):
     except InfrastructureError as e:
         print(f"main: the machine failed: {e}", file=sys.stderr)
         return 2
-    print("\n".join(spine.table(m.reports)))
+    print("\n".join(table.lines(m.reports)))
     print(f"main: exit code {code}; report in {(run.dir / 'report.json').relative_to(paths.REPO)}")
     return code
 

@@ -153,13 +153,11 @@ def finish_blast(peer, run_dir, limit=300):
     return json.loads(text.strip().splitlines()[-1])
 
 
-# --- the table -------------------------------------------------------------------------------------------------------
-
-EXIT_KINDS = (("exits", "exits"), ("exits_nested", "exits of its guest"), ("reflected", "of these reflected"))
-
+# --- what the levels reported ------------------------------------------------------------------------------------------
 
 def level_names(reports):
-    return sorted((name for name in reports.levels), key=lambda n: n.count("/"))
+    """Outermost first, guests last."""
+    return sorted(reports.levels, key=lambda n: (not n.split("/")[-1].startswith("L"), n.count("/")))
 
 
 def counted(entry):
@@ -175,18 +173,3 @@ def by_phase(entries, kind):
             for name, n in counted(e).items():
                 sums[name] = sums.get(name, 0) + n
     return phases
-
-
-def table(reports):
-    """Lines that a person can read: per level and phase, exits by reason and the other counts."""
-    lines = []
-    for level in level_names(reports):
-        entries = reports.levels[level]
-        lines.append(f"--- {level}")
-        for kind in dict.fromkeys(e["kind"] for e in entries if "phase" in e and "kind" in e):
-            for phase, sums in by_phase(entries, kind).items():
-                total = f" total {sum(sums.values())}:" if kind in dict(EXIT_KINDS) else ""
-                text = " ".join(f"{name} {n}" for name, n in sorted(sums.items(), key=lambda x: -x[1]))
-                lines.append(f"  {phase:10} {dict(EXIT_KINDS).get(kind, kind):20}{total} {text or '0'}")
-        lines += [f"  {json.dumps(e)}" for e in entries if "phase" not in e or "kind" not in e]
-    return lines
