@@ -68,7 +68,8 @@ class Run:
 
 
 def traffic(m, run):
-    m.expect(r"guest: echo: ready", HANG)
+    if reason := m.expect(r"guest: echo: ready|cannot start: (.*)", HANG).group(1):
+        raise spine.TrafficError(f"a guest was expected, but Nestling does not start: {reason}")
     print("main: " + spine.ping(m), flush=True)
     print(f"main: UDP echo: {spine.udp_echo(m)} datagrams there and back", flush=True)
     peer = spine.start_blast(m, run.dir)
@@ -79,9 +80,9 @@ def traffic(m, run):
 def drive(m, run):
     if run.plain and m.tap:
         traffic(m, run)
-    code = None
-    for _ in m.follow(HANG):
-        pass
+    for line in m.follow(HANG):
+        if line == "[L0] halted":
+            raise spine.TrafficError("Nestling halted: the console says why")
     code = m.wait(HANG)
     m.reports.write(run.dir / "report.json")
     if run.plain and not m.tap:
