@@ -109,7 +109,7 @@ def beside(rows, runs):
     for section, label in dict.fromkeys(key for c in reversed(columns) for key in c):
         texts = [c.get((section, label), ("-", True))[0] for c in columns]
         kept = all(c[section, label][1] for c in columns if (section, label) in c)
-        yield section, label, f"{texts[0]:36}{texts[1]}", kept
+        yield section, label, f"{texts[0]:35} {texts[1]}", kept
 
 
 def boot_rows(run):
