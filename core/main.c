@@ -202,13 +202,8 @@ static void start_devices(void)
 {
 	if (pci_init() < 0)
 		log_line("pci: no ECAM (MCFG): no devices");
-	iommu_init();
-	const struct iommu_info *i = iommu_info();
-	if (i->present && i->remapping)
-		log_line("iommu: %u unit(s), DMA and interrupt remapping on%s%s", i->units, i->x2apic ? ", x2APIC" : "",
-			 i->caching_mode ? ", caching mode" : "");
-	else if (!outer_present())
-		log_line("iommu: no pass-through on this machine: %s", i->why_not);
+	if (!outer_present() || acpi_find("DMAR")) /* inside an outer, devices come by hypercall: it has the IOMMU */
+		iommu_init();
 	nic_init();
 }
 
