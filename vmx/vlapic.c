@@ -88,6 +88,7 @@ static void sync_level(struct vlapic *a)
 		*word(a->regs, APIC_TMR, (u8)(i * 64)) |= (u32)bits;
 		*word(a->regs, APIC_TMR, (u8)(i * 64 + 32)) |= (u32)(bits >> 32);
 		a->eoi_exit[i] |= bits;
+		a->eoi_stale = true;
 	}
 }
 
@@ -194,9 +195,9 @@ static void refresh_vmcs(struct vlapic *a)
 {
 	int rvi = apic_reg_highest(a->regs, APIC_IRR), svi = apic_reg_highest(a->regs, APIC_ISR);
 	vmwrite(VMCS_GUEST_INTERRUPT_STATUS, (u64)(rvi < 0 ? 0 : rvi) | (u64)(svi < 0 ? 0 : svi) << 8);
-	for (u32 i = 0; i < 4; i++)
+	for (u32 i = 0; a->eoi_stale && i < 4; i++) /* rarely: each VMWRITE may exit to an outer */
 		vmwrite(VMCS_EOI_EXIT_0 + 2 * i, a->eoi_exit[i]);
-	a->stale = false;
+	a->stale = a->eoi_stale = false;
 }
 
 static void inject_in_software(struct vcpu *v)
@@ -301,7 +302,7 @@ void vlapic_reset(struct vcpu *v)
 	a->base_msr = 0xfee00000 | APIC_BASE_EN | (v->boot ? APIC_BASE_BSP : 0);
 	a->tsc_deadline = 0;
 	a->maybe_irr = false;
-	a->stale = true;
+	a->stale = a->eoi_stale = true;
 	vlapic_mode_changed(v);
 }
 

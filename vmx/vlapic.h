@@ -22,7 +22,8 @@ struct vlapic {
 	u64 level[4];        /* vectors whose next delivery is level-triggered; atomic */
 	u64 eoi_exit[4];     /* EOI-exit bitmap: these vectors' EOI must reach the I/O APIC */
 	bool maybe_irr;      /* false: IRR is certainly empty */
-	bool stale;          /* vmcs01's interrupt status and EOI-exit bitmap no longer match regs */
+	bool stale;          /* vmcs01's interrupt status (eoi_stale: EOI-exit bitmap) no longer matches */
+	bool eoi_stale;
 };
 
 int vlapic_create(struct vcpu *v);
