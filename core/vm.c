@@ -208,6 +208,9 @@ void vm_end(struct vm *vm, u32 exit_code, const char *fmt, ...)
 
 void vm_destroy(struct vm *vm)
 {
+	/* First out of sight: from here on no report of another CPU looks at it or allots anything for it. */
+	list_remove(vm);
+	report_forget(vm);
 	vm_arch->ports_fini(vm);
 	vm_arch->vm_fini(vm);
 	vuart_flush(vm);
@@ -215,9 +218,7 @@ void vm_destroy(struct vm *vm)
 	vpci_destroy(vm);
 	vuart_destroy(vm);
 	vioapic_destroy(vm);
-	report_forget(vm);
 	vm_mem_destroy(vm);
-	list_remove(vm);
 	if (vm->owner.pages)
 		panic("vm %s: %llu pages were not given back", vm->cfg->name, (unsigned long long)vm->owner.pages);
 	page_free(&mem_self, vm);

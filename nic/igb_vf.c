@@ -177,11 +177,14 @@ static int vf_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config 
 	vf_start(vf);
 	return 0;
 fail_attach:
+	if (r == -EIO) /* a unit does not flush: nobody knows what the device can reach */
+		igb_vf_lose(vf, "it could not be attached to its domain");
 	iommu_domain_destroy(vf->domain);
 	vf->domain = NULL;
 fail_quiesce:
 	vf_command(vf, VF_QUIET);
-	vf_set_state(vf, VF_FREE);
+	if (vf->state != VF_LOST)
+		vf_set_state(vf, VF_FREE);
 	log_line("nic: VF " RID_FMT " could not be given to VM %s (error %d)", RID_ARG(vf->rid), vm->cfg->name, -r);
 	return r;
 }

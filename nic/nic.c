@@ -67,6 +67,10 @@ static void report_port(struct nic_port *p)
 	struct nest_nic_stats s;
 	if (port_enter(p))
 		return;
+	if (!p->vm) { /* given back while we waited */
+		port_leave(p);
+		return;
+	}
 	bool known = (!p->open || !outer_present()) && !port_stats(p, &s);
 	report_line(p, known ? &s : NULL);
 	port_leave(p);

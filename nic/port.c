@@ -173,9 +173,9 @@ void nic_ports_fini(struct vm *vm)
 		spin_lock(&p->lock);
 		while (p->open && port_close(p) == -EAGAIN)
 			cpu_relax();
-		spin_unlock(&p->lock);
 		vm->ports[i] = NULL;
-		pool_give(p);
+		pool_give(p); /* under the lock: who waits for it finds p->vm gone */
+		spin_unlock(&p->lock);
 	}
 	vm->nr_ports = 0;
 }

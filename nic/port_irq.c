@@ -158,6 +158,11 @@ int port_irq_set(struct nic_port *p, u32 index, const struct nest_nic_irq *want)
 	struct route *unneeded = r ? &new : &old;
 	if (moves && unneeded->host_vector >= 0)
 		irq_free(unneeded->cpu, (u8)unneeded->host_vector);
+	if (!r && moves && was_used) { /* one may have been on its way to the old place: spurious ones are legal, lost ones not */
+		spin_lock(&q->lock);
+		nic_irq_sink->post_own(new.target, new.vector);
+		spin_unlock(&q->lock);
+	}
 	return r;
 }
 

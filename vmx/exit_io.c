@@ -6,6 +6,7 @@
  */
 #include "core/x86.h"
 #include "vmx/exit_family.h"
+#include "vmx/nested.h"
 
 #define IO_STRING_BATCH 512u
 
@@ -65,6 +66,15 @@ static bool one_item(struct vcpu *v, u64 linear, u16 port, u32 size, bool in)
 	return true;
 }
 
+/* The exit comes before the page fault that the processor would raise; whoever ran the instruction ends. */
+static enum exit_action unmapped_operand(struct vcpu *v, u16 port, u64 linear)
+{
+	if (!nested_in_l2(v))
+		return vcpu_kill(v, "string I/O on port %#x with an unmapped operand at %#lx", port, (unsigned long)linear);
+	nested_triple_fault(v);
+	return EXIT_RESUME;
+}
+
 static enum exit_action string(struct vcpu *v, u16 port, u32 size, bool in, bool rep)
 {
 	u32 width = address_size();
@@ -74,7 +84,7 @@ static enum exit_action string(struct vcpu *v, u16 port, u32 size, bool in, bool
 	u64 left = rep ? v->gpr[GPR_RCX] & size_mask(width) : 1;
 	for (u32 n = 0; left && n < IO_STRING_BATCH; n++, left--, linear += (u64)step) {
 		if (!one_item(v, linear, port, size, in))
-			return vcpu_kill(v, "string I/O on port %#x with an unmapped operand at %#lx", port, (unsigned long)linear);
+			return unmapped_operand(v, port, linear);
 		bump(index, width, step);
 		if (rep)
 			bump(&v->gpr[GPR_RCX], width, -1);

@@ -31,6 +31,19 @@ static void mmio_write(void *arg, u32 size, u64 value)
 	vdev_write(&a->v->core.vm->mmio, &a->v->core, a->gpa, size, value);
 }
 
+/*
+ * An access that cannot be performed ends the guest that made it: the VM, or, if L2 did it through a page that L1 gave it, L2 (L1
+ * sees a triple fault).
+ */
+static enum exit_action cannot(struct vcpu *v, const char *what, u64 gpa)
+{
+	if (!nested_in_l2(v))
+		return vcpu_kill(v, "%s at %#lx", what, (unsigned long)gpa);
+	log_limited(20, "%s: its guest made %s at %#lx", v->core.vm->cfg->name, what, (unsigned long)gpa);
+	nested_triple_fault(v);
+	return EXIT_RESUME;
+}
+
 /* STOS and MOVS with one memory operand in RAM: item by item, as REP leaves the registers after each. */
 static enum exit_action string_move(struct vcpu *v, const struct insn *i, struct access *a)
 {
@@ -44,10 +57,10 @@ static enum exit_action string_move(struct vcpu *v, const struct insn *i, struct
 	if (!to_device) {
 		value = mmio_read(a, i->size);
 		if (movs && guest_write_linear(v, other, &value, i->size) != i->size)
-			return vcpu_kill(v, "MOVS from a device to unmapped memory");
+			return cannot(v, "a MOVS from a device to unmapped memory", a->gpa);
 	} else {
 		if (movs && guest_read_linear(v, other, &value, i->size) != i->size)
-			return vcpu_kill(v, "MOVS to a device from unmapped memory");
+			return cannot(v, "a MOVS to a device from unmapped memory", a->gpa);
 		mmio_write(a, i->size, value);
 	}
 	v->gpr[GPR_RDI] = (v->gpr[GPR_RDI] & ~mask) | ((v->gpr[GPR_RDI] + (u64)step) & mask);
@@ -78,7 +91,7 @@ static enum exit_action perform(struct vcpu *v, const struct insn *i, struct acc
 	u64 rsp = v->gpr[GPR_RSP];
 	struct insn_ctx c = { .gpr = v->gpr, .rflags = &rflags, .mem_read = mmio_read, .mem_write = mmio_write, .arg = a };
 	if (insn_emulate(i, &c))
-		return vcpu_kill(v, "cannot emulate an access to %#lx", (unsigned long)a->gpa);
+		return cannot(v, "an access that is not emulated", a->gpa);
 	if (rflags != before)
 		vmwrite(VMCS_GUEST_RFLAGS, rflags);
 	if (v->gpr[GPR_RSP] != rsp)
@@ -105,14 +118,14 @@ enum exit_action exit_ept_violation(struct vcpu *v)
 	if (nested_in_l2(v) && !nested_l2_gpa_to_l1(v, a.gpa, &a.gpa))
 		return EXIT_RESUME; /* L1 has just unmapped it: the access faults again */
 	if (q & EPT_QUAL_FETCH)
-		return vcpu_kill(v, "jump to %#lx, where there is no memory", (unsigned long)a.gpa);
+		return cannot(v, "a jump to where there is no memory", a.gpa);
 	if (!(q & EPT_QUAL_TRANSLATED))
-		return vcpu_kill(v, "page table at %#lx, where there is no memory", (unsigned long)a.gpa);
+		return cannot(v, "a page walk to where there is no memory", a.gpa);
 	if (v->event.info & INTR_VALID)
-		return vcpu_kill(v, "event delivery through %#lx, where there is no memory", (unsigned long)a.gpa);
+		return cannot(v, "an event delivery through where there is no memory", a.gpa);
 	int error = fetch(v, &i);
 	if (error)
-		return vcpu_kill(v, "access to %#lx by an instruction that is not emulated", (unsigned long)a.gpa);
+		return cannot(v, "an access by an instruction that is not emulated", a.gpa);
 	enum exit_action action = perform(v, &i, &a);
 	if (action == EXIT_ADVANCE) {
 		skip(i.len);

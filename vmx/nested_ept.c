@@ -43,6 +43,10 @@ void ept12_walk(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w)
 	u64 table = v->nested->v12.EPTP & EPT_ADDR;
 
 	*w = (struct ept12_walk){ .perm = (u32)EPT_RWX, .result = L2_FAULT_REFLECT };
+	if (l2_gpa >> (12 + 9 * EPT12_LEVELS)) { /* beyond the reach of four levels: not translated */
+		w->perm = 0;
+		return;
+	}
 	for (u32 level = EPT12_LEVELS; level > 0; level--) {
 		u64 size = level_size(level), at = table + (l2_gpa >> (12 + 9 * (level - 1)) & 511) * 8;
 		hpa_t a = vm_gpa_to_hpa(v->core.vm, GPA(at), 8);

@@ -248,7 +248,10 @@ static bool consumed(struct vcpu *v, u32 reason)
 		return true;
 	case XR_HLT:
 		n->l2_halted = true;
-		return false;
+		if (!proc2_12(&n->v12, PROC2_VIRT_INT) && !pin12(&n->v12, PIN_PREEMPTION_TIMER))
+			return false;
+		vcpu_advance(v); /* the CPU itself halts L2: virtual interrupts and L1's timer end that without us */
+		return true;
 	default:
 		return false;
 	}

@@ -70,7 +70,7 @@ static void load_control_registers(struct vcpu *v, const struct vmcs12 *f)
 	u64 cr0 = vcpu_read_cr0(), wanted = (cr0 & ~CR0_LOADED) | (f->HOST_CR0 & CR0_LOADED);
 
 	if (vcpu_read_cr4() != f->HOST_CR4) {
-		vmwrite(VMCS_GUEST_CR3, 0);
+		vmwrite(VMCS_GUEST_CR3, f->EXIT_CONTROLS & EXIT_HOST_64 ? 0 : f->HOST_CR3);
 		if (!vcpu_set_cr4(v, f->HOST_CR4))
 			vcpu_kill(v, "host CR4 %#lx of its guest's VMCS cannot be loaded", (unsigned long)f->HOST_CR4);
 	}

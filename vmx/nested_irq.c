@@ -31,7 +31,8 @@ bool nested_take_notification(struct vcpu *v, u8 vector)
 	const struct vmcs12 *f = &v->nested->v12;
 	if (!pin12(f, PIN_POSTED_INT) || f->PI_NOTIFICATION_VECTOR != vector)
 		return false;
-	irq_drain_l2(v);
+	v->nested->pi_pending = true; /* no VMCS here: the scheduler asks about vCPUs that are not current, too */
+	vcpu_wake(v);
 	return true;
 }
 
@@ -103,6 +104,7 @@ static bool give_interrupt(struct vcpu *v, struct moment *m)
 		return false;
 	if (nested_take_notification(v, (u8)vector)) {
 		apic_reg_clear(v->vlapic->regs, APIC_IRR, (u8)vector);
+		irq_drain_l2(v);
 		return give_interrupt(v, m); /* at most once more: the vector is gone */
 	}
 	if (pin12(&v->nested->v12, PIN_EXT_INT)) {

@@ -193,7 +193,8 @@ static void write_event(struct vcpu *v)
 	vmwrite(VMCS_ENTRY_INTR_INFO, v->event.info);
 	if (v->event.info & INTR_HAS_ERROR)
 		vmwrite(VMCS_ENTRY_EXCEPTION_ERROR, v->event.error);
-	if (v->event.insn_len)
+	u64 type = FIELD_GET(INTR_TYPE, v->event.info);
+	if (type == INTR_SW_INT || type == INTR_PRIV_SW_EXCEPTION || type == INTR_SW_EXCEPTION)
 		vmwrite(VMCS_ENTRY_INSN_LEN, v->event.insn_len);
 	v->event.info = 0;
 	v->event.insn_len = 0;
@@ -266,6 +267,10 @@ bool vcpu_run(struct vcpu *v)
 			continue;
 		}
 		prepare_entry(v);
+		if (__builtin_expect(vm_ended(v->core.vm), 0)) { /* by what an exit to L1 has met */
+			WRITE_ONCE(v->in_guest, 0);
+			continue;
+		}
 		if (!enter_and_dispatch(v))
 			return false;
 	}

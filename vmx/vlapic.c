@@ -234,9 +234,32 @@ void vlapic_prepare_entry(struct vcpu *v)
 }
 
 /* ---- timer ---- */
-static void timer_fired(void *arg)
+/* Slots are never given out twice at the same time; a VM's slots are free again when it is destroyed. */
+static struct vlapic_timer slots[CFG_MAX_VMS * CFG_MAX_CPUS];
+static spinlock_t slots_lock = SPINLOCK_INIT; /* protects v of all slots, and its vCPU's memory while its timer fires */
+
+static struct vlapic_timer *slot_take(struct vcpu *v)
 {
-	struct vcpu *v = arg;
+	struct vlapic_timer *found = NULL;
+	spin_lock(&slots_lock);
+	for (u32 i = 0; i < ARRAY_SIZE(slots) && !found; i++)
+		if (!slots[i].v && !READ_ONCE(slots[i].timer.armed))
+			found = &slots[i];
+	if (found)
+		found->v = v;
+	spin_unlock(&slots_lock);
+	return found;
+}
+
+static void slot_give(struct vlapic_timer *slot)
+{
+	spin_lock(&slots_lock);
+	slot->v = NULL;
+	spin_unlock(&slots_lock);
+}
+
+static void fire(struct vcpu *v)
+{
 	struct vlapic *a = v->vlapic;
 	u32 lvt = *(u32 *)(a->regs + APIC_LVT_TIMER);
 	a->tsc_deadline = 0;
@@ -244,6 +267,16 @@ static void timer_fired(void *arg)
 		vlapic_post(v, (u8)lvt);
 	if (FIELD_GET(BITS(18, 17), lvt) == 1) /* periodic */
 		vlapic_timer_start(v);
+}
+
+/* On the CPU that armed it. The VM may have ended, and been destroyed by another CPU, in between. */
+static void timer_fired(void *slot)
+{
+	struct vlapic_timer *s = slot;
+	spin_lock(&slots_lock);
+	if (s->v && !vm_ended(s->v->core.vm))
+		fire(s->v);
+	spin_unlock(&slots_lock);
 }
 
 static u64 ticks_to_tsc(const struct vlapic *a, u64 ticks)
@@ -258,18 +291,18 @@ void vlapic_timer_start(struct vcpu *v)
 {
 	struct vlapic *a = v->vlapic;
 	u32 count = *(u32 *)(a->regs + APIC_TMICT);
-	timer_cancel(&a->timer);
+	timer_cancel(&a->slot->timer);
 	if (!count || FIELD_GET(BITS(18, 17), *(u32 *)(a->regs + APIC_LVT_TIMER)) > 1)
 		return;
 	a->timer_start = rdtsc();
-	timer_arm(&a->timer, a->timer_start + MAX(ticks_to_tsc(a, count), 1ull));
+	timer_arm(&a->slot->timer, a->timer_start + MAX(ticks_to_tsc(a, count), 1ull));
 }
 
 u32 vlapic_timer_current(struct vcpu *v)
 {
 	struct vlapic *a = v->vlapic;
 	u32 count = *(u32 *)(a->regs + APIC_TMICT);
-	if (!count || !a->timer.armed)
+	if (!count || !a->slot->timer.armed)
 		return 0;
 	u64 per_tick = MAX(ticks_to_tsc(a, 1000), 1ull), gone = (rdtsc() - a->timer_start) * 1000 / per_tick;
 	return gone < count ? count - (u32)gone : 0;
@@ -280,17 +313,17 @@ void vlapic_deadline_write(struct vcpu *v, u64 tsc)
 	struct vlapic *a = v->vlapic;
 	if (FIELD_GET(BITS(18, 17), *(u32 *)(a->regs + APIC_LVT_TIMER)) != 2)
 		return; /* SDM 3A, TSC-Deadline Mode: ignored in the other modes */
-	timer_cancel(&a->timer);
+	timer_cancel(&a->slot->timer);
 	a->tsc_deadline = tsc;
 	if (tsc)
-		timer_arm(&a->timer, tsc);
+		timer_arm(&a->slot->timer, tsc);
 }
 
 /* ---- life ---- */
 void vlapic_reset(struct vcpu *v)
 {
 	struct vlapic *a = v->vlapic;
-	timer_cancel(&a->timer);
+	timer_cancel(&a->slot->timer);
 	memset(a->regs, 0, PAGE_SIZE);
 	memset(a->eoi_exit, 0, sizeof(a->eoi_exit));
 	*(u32 *)(a->regs + APIC_ID) = v->core.apic_id << 24;
@@ -316,8 +349,11 @@ int vlapic_create(struct vcpu *v)
 	if (!v->vlapic->regs)
 		return -ENOMEM;
 	v->vlapic->regs_hpa = virt_to_hpa(v->vlapic->regs);
-	v->vlapic->timer.fn = timer_fired;
-	v->vlapic->timer.arg = v;
+	v->vlapic->slot = slot_take(v);
+	if (!v->vlapic->slot)
+		return -ENOMEM;
+	v->vlapic->slot->timer.fn = timer_fired;
+	v->vlapic->slot->timer.arg = v->vlapic->slot;
 	return 0;
 }
 
@@ -325,6 +361,8 @@ void vlapic_free(struct vcpu *v)
 {
 	if (!v->vlapic)
 		return;
+	if (v->vlapic->slot)
+		slot_give(v->vlapic->slot);
 	if (v->vlapic->regs)
 		page_free(&v->core.vm->owner, v->vlapic->regs);
 	page_free(&v->core.vm->owner, v->vlapic);

@@ -12,12 +12,18 @@
 
 #define VLAPIC_CLOCK_KHZ 25000u /* clock of the APIC timer before its divider: CPUID 15h's crystal */
 
+/* A timer stays in its CPU's list until it fires, also when its VM has gone: v is NULL then. */
+struct vlapic_timer {
+	struct timer timer;
+	struct vcpu *v;
+};
+
 struct vlapic {
 	u8 *regs;            /* the virtual-APIC page: register r of the SDM at offset r (x2APIC MSR 800h + r/16) */
 	hpa_t regs_hpa;
 	u64 base_msr;        /* IA32_APIC_BASE */
 	u64 tsc_deadline;
-	struct timer timer;
+	struct vlapic_timer *slot; /* its timer: outlives the VM, see vlapic.c */
 	u64 timer_start;     /* TSC when the count in TMICT began */
 	u64 level[4];        /* vectors whose next delivery is level-triggered; atomic */
 	u64 eoi_exit[4];     /* EOI-exit bitmap: these vectors' EOI must reach the I/O APIC */
@@ -70,7 +76,7 @@ enum exit_action exit_tpr(struct vcpu *v);
 /* APIC timer in its one-shot and periodic modes: (re)start from TMICT; count left. Own CPU. */
 void vlapic_timer_start(struct vcpu *v);
 u32 vlapic_timer_current(struct vcpu *v);
-/* base_msr changed: ids, MSR bitmap and controls follow. Precondition: vmcs01 loaded. */
+/* base_msr changed: ids, MSR bitmap and vmcs01's controls follow. Precondition: the vCPU is current. */
 void vlapic_mode_changed(struct vcpu *v);
 /* The registers at FEE00000h for xAPIC mode; core/main.c adds the range to each VM. */
 extern const struct vdev_ops vlapic_mmio_ops;

@@ -25,8 +25,14 @@ void vlapic_mode_changed(struct vcpu *v)
 	msr_bitmap_x2apic(v, by_cpu);
 	if (!vmx_caps.apicv)
 		return;
+	/* The open bitmap and the control belong together, in vmcs01, whatever runs: apart, the machine's own APIC lies open. */
+	struct vmcs *running = v->loaded;
+	if (running != &v->vmcs01)
+		vcpu_load_vmcs(v, &v->vmcs01);
 	u64 c = vmread(VMCS_PROC2_CONTROLS);
 	vmwrite(VMCS_PROC2_CONTROLS, by_cpu ? c | PROC2_X2APIC : c & ~PROC2_X2APIC);
+	if (running != &v->vmcs01)
+		vcpu_load_vmcs(v, running);
 }
 
 /* Legal transitions: SDM 3A, x2APIC State Transitions. The base address cannot be moved here. */
@@ -116,7 +122,7 @@ static bool write_lvt(struct vcpu *v, u32 reg, u64 value)
 		return false;
 	*reg32(a, reg) = ((u32)value & valid) | (*reg32(a, APIC_SVR) & BIT(8) ? 0 : (u32)LVT_MASKED);
 	if (reg == APIC_LVT_TIMER && ((old ^ value) & BITS(18, 17))) { /* another mode stops the timer */
-		timer_cancel(&a->timer);
+		timer_cancel(&a->slot->timer);
 		a->tsc_deadline = 0;
 		*reg32(a, APIC_TMICT) = 0;
 	}
