@@ -41,6 +41,7 @@
 #define C7_LA57 BIT(16)
 #define C7_SGX_LC BIT(30)
 #define D7_CET_IBT BIT(20)
+#define D7_AMX (BIT(22) | BIT(24) | BIT(25))
 #define D7_SPEC (BIT(26) | BIT(27) | BIT(28) | BIT(29) | BIT(30) | BIT(31)) /* speculation MSRs: not virtualised */
 /* CPUID.D.1:EAX */
 #define AD1_XSAVES BIT(3)
@@ -70,7 +71,22 @@ static void leaf_7(u32 sub, struct cpuid_regs *r)
 	if (!(vmx_caps.use_proc2 & PROC2_INVPCID))
 		r->ebx &= ~B7_INVPCID;
 	r->ecx &= ~(C7_WAITPKG | C7_CET_SS | C7_LA57 | C7_SGX_LC);
-	r->edx &= ~(D7_CET_IBT | D7_SPEC);
+	r->edx &= ~(D7_CET_IBT | D7_SPEC | D7_AMX);
+}
+
+/* XSAVE state components (SDM 2, leaf 0DH): those of XCR0_OURS only. */
+static void leaf_d(u32 sub, struct cpuid_regs *r)
+{
+	if (sub == 0) {
+		r->eax = (u32)vcpu_xcr0_all();
+		r->edx = 0;
+		r->ecx = MIN(r->ecx, (u32)PAGE_SIZE);
+	} else if (sub == 1) {
+		r->eax &= ~AD1_XSAVES;
+		r->ecx = r->edx = 0;
+	} else if (sub >= 64 || !(vcpu_xcr0_all() & BIT(sub))) {
+		*r = (struct cpuid_regs){ 0 };
+	}
 }
 
 /* Extended topology (SDM 2, CPUID leaf 0BH): one thread per core, all cores in one package. */
@@ -146,8 +162,7 @@ static void filter(struct vcpu *v, u32 leaf, u32 sub, struct cpuid_regs *r)
 		leaf_b(v, sub, r);
 		break;
 	case 0xd:
-		if (sub == 1)
-			r->eax &= ~AD1_XSAVES;
+		leaf_d(sub, r);
 		break;
 	case 0x15:
 		leaf_15(r);

@@ -5,6 +5,7 @@
  * VMCS always satisfy the fixed bits of VMX operation (SDM 3D, VMX-Fixed Bits in CR0 and CR4).
  */
 #include "core/x86.h"
+#include "vmx/ept.h"
 #include "vmx/exit_family.h"
 #include "vmx/nested.h"
 #include "vmx/no_ug.h"
@@ -110,6 +111,8 @@ bool vcpu_set_cr0(struct vcpu *v, u64 value)
 	if ((old ^ value) & CR0_PG)
 		write_efer(v, vcpu_read_efer(v), value);
 	no_ug_apply(v, value);
+	if ((old ^ value) & CR0_PG) /* the MOV that we emulate would have emptied the TLBs */
+		ept_flush_vpid(v->vpid);
 	return true;
 }
 
@@ -125,6 +128,8 @@ bool vcpu_set_cr4(struct vcpu *v, u64 value)
 		return false;
 	if (pae_paging(v, vcpu_read_cr0(), value) && !load_pdptes(v, no_ug_read_cr3(v)))
 		return false;
+	if ((vcpu_read_cr4() ^ value) & (CR4_PGE | CR4_PAE | CR4_PSE | CR4_PCIDE | CR4_SMEP))
+		ept_flush_vpid(v->vpid);
 	vmwrite(VMCS_CR4_READ_SHADOW, value);
 	vmwrite(VMCS_GUEST_CR4, (value & ~CR4_MCE) | CR4_VMXE);
 	no_ug_apply(v, vcpu_read_cr0());

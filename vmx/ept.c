@@ -59,3 +59,13 @@ void ept_flush_vm(struct vm *vm)
 		if (vm->vcpus[i])
 			flush_vcpu(vm->vcpus[i]);
 }
+
+void ept_flush_vpid(u16 vpid)
+{
+	if (!(vmx_caps.use_proc2 & PROC2_VPID))
+		return;
+	if (vmx_caps.ept_vpid & EPT_CAP_INVVPID_SINGLE)
+		invvpid(INVVPID_SINGLE, vpid, 0);
+	else
+		invvpid(INVVPID_ALL, 0, 0);
+}

@@ -39,6 +39,8 @@ u64 ept_ram_flags(void);
 u64 ept_device_flags(void);
 /* Flush everything derived from the VM's EPT on all CPUs where its vCPUs run, and wait until done. */
 void ept_flush_vm(struct vm *vm);
+/* Forget the linear translations of a VPID on this CPU. */
+void ept_flush_vpid(u16 vpid);
 /* INVEPT single context (or all, where single is absent) on this CPU. */
 void ept_flush_here(u64 eptp);
 

@@ -45,6 +45,8 @@ enum exit_action vcpu_inject_exception(struct vcpu *v, u8 vector, bool has_error
 			error = 0;
 		}
 	}
+	if (!(vmread(VMCS_GUEST_CR0) & CR0_PE)) /* real mode pushes none, and VM entry would refuse one */
+		has_error = false;
 	e->info = (u32)(INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_HW_EXCEPTION) | vector | (has_error ? INTR_HAS_ERROR : 0));
 	e->error = error;
 	e->insn_len = 0;
@@ -142,8 +144,7 @@ static enum exit_action exit_vmcall(struct vcpu *v)
 static enum exit_action exit_xsetbv(struct vcpu *v)
 {
 	u64 value = (u32)v->gpr[GPR_RAX] | v->gpr[GPR_RDX] << 32;
-	struct cpuid_regs d = cpuid(0xd, 0);
-	u64 supported = d.eax | (u64)d.edx << 32;
+	u64 supported = vcpu_xcr0_all();
 	bool avx_without_sse = (value & BIT(2)) && !(value & BIT(1));
 	u64 avx512 = value & BITS(7, 5);
 	bool bad512 = avx512 && (avx512 != BITS(7, 5) || (value & BITS(2, 1)) != BITS(2, 1));

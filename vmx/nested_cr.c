@@ -89,7 +89,7 @@ static bool set_cr0(struct vcpu *v, u64 written)
 	vmwrite(VMCS_CR0_READ_SHADOW, (vmread(VMCS_CR0_READ_SHADOW) & mask12) | (value & ~mask12));
 	if (paging) {
 		follow_paging(value & CR0_PG);
-		state_flush_vpid(n->vpid02);
+		ept_flush_vpid(n->vpid02);
 	}
 	return true;
 }
@@ -120,7 +120,7 @@ static bool set_cr4(struct vcpu *v, u64 written)
 	}
 	vmwrite(VMCS_CR4_READ_SHADOW, (vmread(VMCS_CR4_READ_SHADOW) & mask12) | (value & ~mask12));
 	if ((old ^ value) & (reload | CR4_PCIDE))
-		state_flush_vpid(n->vpid02);
+		ept_flush_vpid(n->vpid02);
 	return true;
 }
 

@@ -125,7 +125,7 @@ void host_state_load(struct vcpu *v, bool l2_ran, bool nmi)
 	load_control_registers(v, f);
 	load_segments(f);
 	if (!proc2_12(f, PROC2_VPID)) /* SDM 3C, Operations that Invalidate Cached Mappings: exits without VPID */
-		state_flush_vpid(v->vpid);
+		ept_flush_vpid(v->vpid);
 	if (!load_pdptes(v, f))
 		region_abort(v, ABORT_HOST_PDPTE);
 	else if (msr_area_load(v, f->EXIT_MSR_LOAD_ADDR, f->EXIT_MSR_LOAD_COUNT))

@@ -223,8 +223,6 @@ void state_set_ours(struct nested *n, u32 ours);
 /* CR0/CR4 bits that are ours while L2 runs. */
 u64 state_cr0_owned(const struct vcpu *v);
 u64 state_cr4_owned(const struct vcpu *v);
-/* Forget what the CPU cached for this VPID. */
-void state_flush_vpid(u16 vpid);
 
 /* ---- nested_entry.c ---- */
 /* VM entry failed after the checks of controls and host state: L1 continues at its host state. vmcs01 or vmcs02 loaded. */

@@ -60,16 +60,6 @@ static void put_list(struct nested *n, const struct field_ref *list, u32 nr)
 u64 state_cr0_owned(const struct vcpu *v) { return vcpu_cr0_owned(v) & ~(CR0_PE | CR0_PG | CR0_WP); }
 u64 state_cr4_owned(const struct vcpu *v) { return vcpu_cr4_owned(v) & ~(CR4_PAE | CR4_PSE); }
 
-void state_flush_vpid(u16 vpid)
-{
-	if (!(vmx_caps.use_proc2 & PROC2_VPID))
-		return;
-	if (vmx_caps.ept_vpid & EPT_CAP_INVVPID_SINGLE)
-		invvpid(INVVPID_SINGLE, vpid, 0);
-	else
-		invvpid(INVVPID_ALL, 0, 0);
-}
-
 void state_set_ours(struct nested *n, u32 ours)
 {
 	n->ours = ours;
@@ -254,7 +244,7 @@ static void put_ept_and_vpid(struct vcpu *v)
 		vcpu_kill(v, "no memory left for the tables of its guest");
 	PUT(n, EPTP, ept02_pointer(n, v->core.vm));
 	if (!vpid12 || vpid12 != n->vpid12)
-		state_flush_vpid(n->vpid02);
+		ept_flush_vpid(n->vpid02);
 	n->vpid12 = vpid12;
 }
 

@@ -17,6 +17,7 @@ struct ring {
 	struct vcpu *first;
 	struct timer slice;    /* makes the running vCPU exit when its slice is over */
 	u64 slice_end;         /* TSC; SLICE_NONE: nobody waits */
+	u32 woken;             /* a vCPU that is not current has something to do: choose again; atomic */
 };
 
 #define SLICE_NONE (~0ull)
@@ -33,7 +34,13 @@ static struct ring *my_ring(void) { return &rings[this_cpu()->index]; }
 bool sched_slice_over(void)
 {
 	u64 end = my_ring()->slice_end;
-	return (end != SLICE_NONE && rdtsc() >= end) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0);
+	return READ_ONCE(my_ring()->woken) || (end != SLICE_NONE && rdtsc() >= end) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0);
+}
+
+void sched_note(struct vcpu *v)
+{
+	if (READ_ONCE(cpus[v->core.cpu].current) != v)
+		__atomic_store_n(&rings[v->core.cpu].woken, 1, __ATOMIC_SEQ_CST);
 }
 
 void sched_ask_reap(void)
@@ -205,6 +212,7 @@ void sched_run(void)
 			sched_stop();
 			return;
 		}
+		__atomic_store_n(&r->woken, 0, __ATOMIC_SEQ_CST);
 		struct vcpu *v = pick(r, last, &others);
 		last = v;
 		if (v)

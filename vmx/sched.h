@@ -15,6 +15,8 @@ void sched_run(void);
 void sched_add(struct vcpu *v);
 /* Wait until no vCPU of an ended VM is on any CPU, and take them all out. Any CPU, not from one of its own vCPUs. */
 void sched_remove_vm(struct vm *vm);
+/* A vCPU has something to do that had not: if another one runs on its CPU, that one shares it from now on. Any CPU, before the kick. */
+void sched_note(struct vcpu *v);
 /* Should the current vCPU give way? */
 bool sched_slice_over(void);
 /* Called by the boot CPU when all VMs are gone: lets the other CPUs' sched_run return. */

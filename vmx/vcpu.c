@@ -121,14 +121,17 @@ void vcpu_load_vmcs(struct vcpu *v, struct vmcs *m)
 void vcpu_wake(struct vcpu *v)
 {
 	u32 halted = VCPU_HALTED;
-	if (__atomic_compare_exchange_n(&v->state, &halted, VCPU_RUNNABLE, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) &&
-	    v->core.cpu != this_cpu()->index)
+	if (!__atomic_compare_exchange_n(&v->state, &halted, VCPU_RUNNABLE, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return;
+	sched_note(v);
+	if (v->core.cpu != this_cpu()->index)
 		apic_send(cpus[v->core.cpu].apic_id, IRQ_VEC_KICK);
 }
 
 void vcpu_request(struct vcpu *v, u32 bits)
 {
 	__atomic_or_fetch(&v->requests, bits, __ATOMIC_SEQ_CST);
+	sched_note(v);
 	if (v->core.cpu != this_cpu()->index)
 		apic_send(cpus[v->core.cpu].apic_id, IRQ_VEC_KICK);
 }
@@ -230,7 +233,7 @@ static bool must_leave(struct vcpu *v)
 	return vm_ended(v->core.vm) || v->state != VCPU_RUNNABLE || sched_slice_over();
 }
 
-/* The entry instruction itself failed: our bug for vmcs01; for vmcs02 an entry check that only the hardware made. */
+/* The entry instruction itself failed: our bug for vmcs01, but the VM pays, not the machine; for vmcs02 an entry check that only the hardware made. */
 static void entry_failed(struct vcpu *v, u64 kind)
 {
 	u64 error = kind == VMX_FAIL_VALID ? vmread(VMCS_INSN_ERROR) : 0;
@@ -238,7 +241,7 @@ static void entry_failed(struct vcpu *v, u64 kind)
 		nested_entry_failed(v, (u32)error);
 		return;
 	}
-	panic("VM entry of %s vCPU %u failed: VM-instruction error %lu", v->core.vm->cfg->name, v->core.index, (unsigned long)error);
+	vcpu_kill(v, "VM entry failed with VM-instruction error %lu", (unsigned long)error);
 }
 
 static bool enter_and_dispatch(struct vcpu *v)

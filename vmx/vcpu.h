@@ -106,6 +106,9 @@ void vcpu_load(struct vcpu *v);
 void vcpu_put(struct vcpu *v);
 /* Load a VMCS of v and remember it. */
 void vcpu_load_vmcs(struct vcpu *v, struct vmcs *vmcs);
+/* Components of XCR0 that VMs may use: x87, SSE, AVX, AVX-512, PKRU, as far as the CPU has them. They fit one page. */
+#define XCR0_OURS (BITS(2, 0) | BITS(7, 5) | BIT(9))
+u64 vcpu_xcr0_all(void);
 /* Handle v->requests. On v's own CPU with vmcs01 or vmcs02 loaded; also for a vCPU that waits (sched.c). */
 void vcpu_take_requests(struct vcpu *v);
 /* A fresh VPID (1..65534; reused only after all were given out). */

@@ -8,6 +8,7 @@
 
 #include "core/percpu.h"
 #include "core/x86.h"
+#include "vmx/ept.h"
 #include "vmx/nested.h"
 #include "vmx/no_ug.h"
 #include "vmx/vcpu.h"
@@ -76,6 +77,7 @@ void vcpu_reset(struct vcpu *v)
 	vmwrite(VMCS_CR4_MASK, vcpu_cr4_owned(v));
 	vcpu_set_cr4(v, 0);
 	vcpu_set_cr0(v, CR0_ET | CR0_NW | CR0_CD);
+	ept_flush_vpid(v->vpid); /* INIT empties the TLBs */
 }
 
 void vcpu_enter_protected_mode(struct vcpu *v, const struct vm_entry_state *e)
@@ -94,6 +96,18 @@ void vcpu_enter_protected_mode(struct vcpu *v, const struct vm_entry_state *e)
 /* ---- the rest of the state: registers that we never touch while a vCPU is current ---- */
 static bool have_xsave(void) { return read_cr4() & CR4_OSXSAVE; }
 
+/*
+ * Saved and loaded always whole, whatever the guest's own XCR0 selects: else what one guest left in a component that another
+ * has not enabled would pass to it, and XRSTOR would refuse an image of components that XCR0 lacks.
+ */
+u64 vcpu_xcr0_all(void)
+{
+	static u64 all;
+	if (!all)
+		all = cpuid(0xd, 0).eax & XCR0_OURS;
+	return all;
+}
+
 static void save_fpu(struct vcpu *v)
 {
 	if (!have_xsave()) {
@@ -101,7 +115,9 @@ static void save_fpu(struct vcpu *v)
 		return;
 	}
 	v->xcr0 = xgetbv(0);
-	xsave(v->fpu, ~0ull);
+	if (v->xcr0 != vcpu_xcr0_all())
+		xsetbv(0, vcpu_xcr0_all());
+	xsave(v->fpu, vcpu_xcr0_all());
 }
 
 static void load_fpu(struct vcpu *v)
@@ -110,8 +126,10 @@ static void load_fpu(struct vcpu *v)
 		fxrstor(v->fpu);
 		return;
 	}
-	xsetbv(0, v->xcr0);
-	xrstor(v->fpu, ~0ull);
+	xsetbv(0, vcpu_xcr0_all());
+	xrstor(v->fpu, vcpu_xcr0_all());
+	if (v->xcr0 != vcpu_xcr0_all())
+		xsetbv(0, v->xcr0);
 }
 
 static bool have_tsc_aux(void) { return vmx_caps.use_proc2 & PROC2_RDTSCP; }

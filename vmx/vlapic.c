@@ -15,6 +15,8 @@
 #include "core/x86.h"
 #include "vmx/nested.h"
 
+#define PERIOD_MIN_US 100
+
 void (*vlapic_level_eoi)(struct vm *vm, u8 vector);
 
 /* ---- 256-bit registers ---- */
@@ -229,8 +231,10 @@ void vlapic_prepare_entry(struct vcpu *v)
 			refresh_vmcs(a);
 		return;
 	}
-	if (a->maybe_irr)
+	if (a->maybe_irr || a->stale) { /* stale: TPR may have changed under the threshold */
+		a->stale = false;
 		inject_in_software(v);
+	}
 }
 
 /* ---- timer ---- */
@@ -294,8 +298,11 @@ void vlapic_timer_start(struct vcpu *v)
 	timer_cancel(&a->slot->timer);
 	if (!count || FIELD_GET(BITS(18, 17), *(u32 *)(a->regs + APIC_LVT_TIMER)) > 1)
 		return;
+	/* A period shorter than its own handling would leave the CPU nothing else to do. */
+	bool periodic = FIELD_GET(BITS(18, 17), *(u32 *)(a->regs + APIC_LVT_TIMER)) == 1;
+	u64 least = periodic ? us_to_tsc(PERIOD_MIN_US) : 1;
 	a->timer_start = rdtsc();
-	timer_arm(&a->slot->timer, a->timer_start + MAX(ticks_to_tsc(a, count), 1ull));
+	timer_arm(&a->slot->timer, a->timer_start + MAX(ticks_to_tsc(a, count), least));
 }
 
 u32 vlapic_timer_current(struct vcpu *v)
@@ -324,6 +331,8 @@ void vlapic_reset(struct vcpu *v)
 {
 	struct vlapic *a = v->vlapic;
 	timer_cancel(&a->slot->timer);
+	pi_drain(v->pi, a->regs); /* what was posted before the reset is lost with the rest */
+	memset(a->level, 0, sizeof(a->level));
 	memset(a->regs, 0, PAGE_SIZE);
 	memset(a->eoi_exit, 0, sizeof(a->eoi_exit));
 	*(u32 *)(a->regs + APIC_ID) = v->core.apic_id << 24;
