@@ -43,6 +43,7 @@ static const struct work works[] = {
 	{ "hlt", work_hlt, "halt for ever" },
 	{ "triplefault", work_triplefault, "reset" },
 	{ "exception", work_exception, "die with a dump" },
+	{ "armed", work_armed, "end with the APIC timer running" },
 	{ "nowhere", work_nowhere, "jump to where there is no memory" },
 };
 

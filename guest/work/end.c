@@ -48,6 +48,23 @@ u32 work_exception(const struct cmdline *c)
 	return 1;
 }
 
+/* Ends with its APIC timer running, periodic and with the shortest period there is: nobody is left whom it could interrupt. */
+#define X2APIC_LVT_TIMER (MSR_X2APIC_BASE + 0x32)
+#define X2APIC_INITIAL_COUNT (MSR_X2APIC_BASE + 0x38)
+#define X2APIC_DIVIDE (MSR_X2APIC_BASE + 0x3e)
+#define LVT_MASKED BIT(16)
+#define LVT_PERIODIC BIT(17)
+#define DIVIDE_BY_1 0xb
+u32 work_armed(const struct cmdline *c)
+{
+	(void)c;
+	wrmsr(X2APIC_DIVIDE, DIVIDE_BY_1);
+	wrmsr(X2APIC_LVT_TIMER, LVT_PERIODIC | LVT_MASKED | 0x50);
+	wrmsr(X2APIC_INITIAL_COUNT, 1);
+	printf("guest: ending with the timer armed\n");
+	return 0;
+}
+
 /* The CPU finds a translation there, but no bytes to execute. */
 u32 work_nowhere(const struct cmdline *c)
 {

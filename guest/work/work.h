@@ -27,6 +27,7 @@ u32 work_torture_vmx(const struct cmdline *c);
 u32 work_attack(const struct cmdline *c);
 u32 work_spin(const struct cmdline *c);
 u32 work_hlt(const struct cmdline *c);
+u32 work_armed(const struct cmdline *c);
 u32 work_triplefault(const struct cmdline *c);
 u32 work_exception(const struct cmdline *c);
 u32 work_nowhere(const struct cmdline *c);

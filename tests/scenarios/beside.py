@@ -13,6 +13,7 @@ ENDS = {
     "spin": r"\[{0}\] guest: spinning",
     "triplefault": r"vm {0} ended with code 255: vCPU 0: triple fault",
     "exception": r"vm {0} ended with code 250",
+    "armed": r"vm {0} ended with code 0",
     "nowhere": r"vm {0} ended with code 255: vCPU 0: a jump to where there is no memory at 0x[0-9a-f]+",
 }
 
