@@ -39,6 +39,7 @@
 #define VF_CTRL 0x0000
 #define VF_CTRL_RST (1u << 26)
 #define VF_STATUS 0x0008
+#define VF_STATUS_LU (1u << 1)
 #define VF_MAILBOX 0x0c40
 #define VF_MAILBOX_REQ 1u
 #define VF_MAILBOX_PFU 8u

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "guest/lib/clock.h"
 #include "guest/lib/memory.h"
 #include "guest/lib/traps.h"
 #include "guest/net/igbvf_regs.h"
@@ -15,6 +16,7 @@
 #define NOT_A_HANDLE 0x7fffff00ull
 #define FIRST_HANDLE 0x101 /* what the first opening of a VM's first port gives */
 #define IOVA_FREE 0x40000000ull
+#define LINK_WAIT_US 30000000
 
 static u8 page[2 * PAGE_SIZE] __aligned_to(PAGE_SIZE);
 
@@ -129,8 +131,11 @@ static u32 forbidden_registers(u64 h)
 {
 	static const u32 wild[] = { 0x0004, 0x0018, 0x0020, 0x0f10, 0x0f0c, 0x0ffc, 0x0c00 };
 	volatile u8 *regs = (volatile u8 *)memory_device_window();
-	u32 status = vf_read(regs, VF_STATUS), failed = 0;
+	u32 failed = 0;
 
+	/* Autonegotiation may still be under way; afterwards STATUS stands still. */
+	failed += work_check(clock_wait(vf_read(regs, VF_STATUS) & VF_STATUS_LU, LINK_WAIT_US), "link-up");
+	u32 status = vf_read(regs, VF_STATUS);
 	for (u32 i = 0; i < ARRAY_SIZE(wild); i++)
 		vf_write(regs, wild[i], ~0u);
 	mmio_write64(regs + VF_GPRC, ~0ull);
