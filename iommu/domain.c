@@ -130,14 +130,17 @@ static u64 leaf_flags(u32 perm)
 	return vtd.leaf_flags | (perm & IOMMU_READ ? VTD_SL_READ : 0) | (perm & IOMMU_WRITE ? VTD_SL_WRITE : 0);
 }
 
-/* Take back the first n ranges of a map call. They were mapped by it, so no leaf must be split, and unmapping cannot fail. */
-static int map_undo(struct iommu_domain *d, const struct iommu_range *r, u32 n)
+/*
+ * Take back the first n ranges of a map call. They were mapped by it, so no leaf must be split, and unmapping cannot fail. What is
+ * flushed are the `touched` ones: the range that failed has no entry left, but part of it was present for a while.
+ */
+static int map_undo(struct iommu_domain *d, const struct iommu_range *r, u32 n, u32 touched)
 {
 	for (u32 i = 0; i < n; i++) {
 		int err = ptab_unmap(&d->tables, r[i].iova.v, r[i].len);
 		ASSERT(err == 0);
 	}
-	return domain_flush(d, NO_LONGER_PRESENT, r, n);
+	return domain_flush(d, NO_LONGER_PRESENT, r, touched);
 }
 
 int vtd_domain_map(struct iommu_domain *d, const struct iommu_range *r, u32 n)
@@ -156,7 +159,7 @@ int vtd_domain_map(struct iommu_domain *d, const struct iommu_range *r, u32 n)
 	if (!err)
 		err = domain_flush(d, NOW_PRESENT, r, n);
 	if (err)
-		return map_undo(d, r, done) ? -EIO : err;
+		return map_undo(d, r, done, MIN(done + 1, n)) ? -EIO : err;
 	vtd.stats.maps += n;
 	return 0;
 }

@@ -291,6 +291,34 @@ static void mapping_is_all_or_nothing(void **state)
 	assert_nothing_left();
 }
 
+/* The first page of the range is mapped, the second needs a table that there is no memory for. */
+#define BORDER (IO + SIZE_2M)
+static u32 passed;
+static void look_in_between(void) { passed += dma(VF0, BORDER - 0x1000, true) == MODEL_PASSED; /* cached from now on */ }
+
+static void a_range_that_fails_halfway_is_flushed(void **state)
+{
+	(void)state;
+	for (u32 i = 0; i < 4; i++) {
+		u32 caching_mode = i & 1, alone = i >> 1; /* the only range of the call, or the one behind a good one */
+		start_with(MODEL_CAP | caching_mode << 7, MODEL_ECAP);
+		struct iommu_domain *d = domain();
+		assert_int_equal(map1(d, IO, RAM, 0x1000, RW), 0);
+		assert_int_equal(iommu_attach(d, VF0), 0);
+		const struct iommu_range r[] = { range(2 * IO, RAM, 0x1000, RW), range(BORDER - 0x1000, RAM, 0x2000, RW) };
+		passed = 0;
+		stub.fail_after = alone ? 1 : 3;
+		stub.on_failure = look_in_between;
+		assert_int_equal(iommu_map(d, r + alone, 2 - alone), -ENOMEM);
+		stub.fail_after = 0;
+		assert_int_equal(passed, 1);
+		assert_blocked(VF0, BORDER - 0x1000);
+		assert_blocked(VF0, 2 * IO);
+		end_domain(d, VF0);
+		assert_nothing_left();
+	}
+}
+
 static void owners_limit_and_domain_ids(void **state)
 {
 	struct iommu_domain *all[256];
@@ -360,7 +388,7 @@ int main(void)
 		T(the_model_sees_missing_flushes), T(caching_mode_is_honoured), T(detaching_ends_everything),
 		T(one_wait_per_call), T(without_page_selective_invalidation), T(largest_mask_is_kept), T(unmapping_without_memory_to_split),
 		T(senseless_ranges_are_refused),
-		T(mapping_is_all_or_nothing), T(owners_limit_and_domain_ids), T(which_unit),
+		T(mapping_is_all_or_nothing), T(a_range_that_fails_halfway_is_flushed), T(owners_limit_and_domain_ids), T(which_unit),
 		T(tables_are_flushed_where_hardware_does_not_snoop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -51,6 +51,7 @@ u32 model_reg32(const struct model *m, u32 reg);
 struct stub_state {
 	struct mem_owner vm_owner;
 	u64 fail_after;              /* page allocations until the next fails; 0 = never */
+	void (*on_failure)(void);    /* what happens at that moment, on the other side of the unit */
 	u64 ram_end;                 /* "RAM" is 1 MiB .. ram_end, but for the hole 3..4 GiB */
 	const void *dmar;            /* what acpi_find gives */
 	struct pci_dev pci[8];

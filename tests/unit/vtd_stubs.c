@@ -65,7 +65,10 @@ void *pages_alloc(struct mem_owner *owner, unsigned order)
 {
 	size_t size = PAGE_SIZE << order;
 
-	if ((stub.fail_after && --stub.fail_after == 0) || (owner->limit && owner->pages + (1u << order) > owner->limit))
+	bool fails = stub.fail_after && --stub.fail_after == 0;
+	if (fails && stub.on_failure)
+		stub.on_failure();
+	if (fails || (owner->limit && owner->pages + (1u << order) > owner->limit))
 		return NULL;
 	void *p = aligned_alloc(size, size);
 	memset(p, 0, size);
