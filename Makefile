@@ -14,7 +14,7 @@ BOOT_SRCS := boot/entry.S boot/boot_main.c boot/multiboot2.c boot/memmap.c boot/
 EFI_SRCS := boot/efi_main.c boot/efi_bundle.c boot/efi_image.c boot/efi_handoff.c boot/efi_payload.S \
 	boot/memmap.c boot/serial.c
 CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/config.c core/config_value.c core/console.c \
-	core/exception.c core/hypercall.c core/idt.S core/insn.c core/insn_emulate.c core/irq.c core/libc.c \
+	core/exception.c core/fault.c core/hypercall.c core/idt.S core/insn.c core/insn_emulate.c core/irq.c core/libc.c \
 	core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c core/main.c core/mem.c core/outer.c \
 	core/paging.c core/panic.c core/pci.c core/percpu.c core/poweroff.c core/ptab.c core/report.c \
 	core/report_print.c core/symbols.c core/time.c core/vacpi.c core/vdev.c core/vioapic.c core/vm.c core/vm_mem.c \
@@ -30,7 +30,7 @@ IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/i
 	iommu/vtd_unit.c
 NIC_SRCS := nic/igb.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c \
 	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c \
-	nic/port_regs.c nic/sriov.c nic/upstream.c
+	nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c nic/vnet.c
 GUEST_SRCS := guest/start.S guest/main.c \
 	guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c \

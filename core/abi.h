@@ -27,7 +27,7 @@
 #define NEST_SIG_EBX 0x7473654eu /* "Nest" */
 #define NEST_SIG_ECX 0x676e696cu /* "ling" */
 #define NEST_SIG_EDX 0x7473654eu /* "Nest" */
-#define NEST_ABI_VERSION 1u
+#define NEST_ABI_VERSION 2u
 
 #define NEST_FEAT_NIC (1u << 0)  /* HC_NIC_* present */
 #define NEST_FEAT_PI (1u << 1)   /* the outer can post into descriptors given to HC_NIC_IRQ_SET */
@@ -47,15 +47,33 @@ enum nest_hypercall {
 	HC_PHASE = 2,
 	/* () Print every level's counters since the last print as @report lines, outermost last. 0. */
 	HC_REPORT = 3,
+	/*
+	 * (levels, op, index) Injected failures, for tests: the points of the level that is `levels` further out (0 = the one called).
+	 * op NEST_FAULT_QUERY: the number of points; record page: struct nest_fault of point `index` (if it exists).
+	 * NEST_FAULT_ARM: point `index` fails the next time it is reached, once. NEST_FAULT_DISARM: none does. -EPERM (a level on the way
+	 * is not configured with fault_injection = on), -ENOENT (no such level or point), -EINVAL.
+	 */
+	HC_FAULT = 4,
 
+	/*
+	 * A port has two states for the whole chain of levels: emulation (its frames go through the virtio-net device at
+	 * nest_nic_info.emu_rid) and pass-through (they go through a virtual function). HC_NIC_ALLOC to HC_NIC_FREE deal with the
+	 * function, HC_NIC_PREPARE to HC_NIC_FENCE with the switch between the states; see "The mode transaction" below.
+	 */
 	/* (port) Fill struct nest_nic_info for one of this VM's ports into the record page. 0, -ENOENT (also: the machine lacks it). */
 	HC_NIC_INFO = 16,
 	/*
-	 * (port) Make the port's virtual function ours. Returns a handle > 0. -EBUSY (open already), -ENODEV (no VF free, no IOMMU,
-	 * no interrupt remapping: the console says which), -EPERM (the configuration says emulation).
+	 * (port, flags) Make a virtual function ours. Returns a handle > 0. Without flags the port is in pass-through at once (a cold
+	 * start: frames on their way through the emulated device may be lost). NEST_ALLOC_PARKED: the port stays in emulation until a
+	 * transaction ends. NEST_ALLOC_OTHER: another function than the last one of this port, if there is a choice. -EBUSY (open
+	 * already), -ENODEV (no VF free, no IOMMU, no interrupt remapping: the console says which), -EPERM (a level's configuration
+	 * says passthrough=off), -EINVAL (flags).
 	 */
 	HC_NIC_ALLOC = 17,
-	/* (handle) Record page: struct nest_nic_conf. Policy is decided outermost: -EPERM if refused. -ENOTSUP, -EINVAL. */
+	/*
+	 * (handle) Record page: struct nest_nic_conf. All or nothing. Policy is decided outermost, each level on the way may refuse:
+	 * -EPERM. -ENOTSUP (the hardware has no effect for it, see nest_nic_info.caps), -EINVAL.
+	 */
 	HC_NIC_CONFIGURE = 18,
 	/*
 	 * (handle, gpa) Make the VF's registers appear at gpa (16 KiB, aligned, outside RAM and devices). Page 0 is trapped, pages
@@ -80,41 +98,134 @@ enum nest_hypercall {
 	HC_NIC_IRQ_MASK = 24,
 	/* (handle, index) Tear down. */
 	HC_NIC_IRQ_CLEAR = 25,
-	/* (handle) Record page: struct nest_nic_stats, running totals of the port. */
+	/* (handle) Record page: struct nest_nic_stats, running totals of the port over both states and all openings. */
 	HC_NIC_STATS = 26,
 	/* (handle, offset) Read a 32-bit register of the VF's page 0; offset < 4096. Value, or negative. */
 	HC_NIC_REG_READ = 27,
 	/* (handle, offset, value) Write one, as policed by the outermost level. -EPERM if this register is not the guest's. */
 	HC_NIC_REG_WRITE = 28,
-	/* (handle) Stop, scrub and give back. All maps of the handle are gone afterwards. */
+	/*
+	 * (handle) Stop, scrub and give back. All maps of the handle are gone afterwards. The port is then in emulation, whatever its
+	 * state was.
+	 */
 	HC_NIC_FREE = 29,
+	/*
+	 * (handle) Stop the function's queues; their heads, tails and rings stay. Frames for the port are lost meanwhile unless it is in
+	 * emulation. 0 (also if quiesced already), -ETIMEDOUT (a queue does not stop; nothing changed).
+	 */
+	HC_NIC_QUIESCE = 30,
+	/* (handle) Start them again where they stopped. 0, -EINVAL (not quiesced). */
+	HC_NIC_RESUME = 31,
+	/* (handle) Record page: struct nest_nic_state of a quiesced function. -EBUSY (not quiesced). */
+	HC_NIC_SAVE = 32,
+	/*
+	 * (handle) Record page: struct nest_nic_state. Put a saved state into this function, which need not be the one it was
+	 * saved from; it is quiesced before and after. DMA maps and interrupts are not part of it. -EBUSY (not quiesced), -EINVAL (damaged,
+	 * another version or family, values that no function can have), -EPERM (the identity is not this port's).
+	 */
+	HC_NIC_RESTORE = 33,
+	/*
+	 * The mode transaction. `mode` is the state to come, NEST_MODE_*. 0 unless said otherwise.
+	 * (port, mode) Reserve whatever can fail at every level. To pass-through: the port is open (parked), its ring primed; from now on
+	 * group frames reach the function, too. -EALREADY (is in that state), -EBUSY (another transaction), -ENOENT (port; to
+	 * pass-through: not open), -EPERM (policy of a level), -EIO, -ENOMEM.
+	 */
+	HC_NIC_PREPARE = 34,
+	/*
+	 * (port, mode) The switch; cannot fail after a prepare (-EINVAL without one). Returns the head of the function's receive queue 0 at
+	 * the moment of the switch: to pass-through, group frames before it have been delivered by the emulated device as well;
+	 * to emulation, frames before it are all that the function delivers and group frames behind it come by the emulated device as well.
+	 * To pass-through, the emulated device ends with the mark struct nest_nic_end in place of a frame.
+	 */
+	HC_NIC_COMMIT = 35,
+	/* (port, mode) Undo a prepare. 0, -EINVAL (nothing prepared). */
+	HC_NIC_ABORT = 36,
+	/* (port) Returns when every frame that the emulated device was given before has left the NIC. -ETIMEDOUT. */
+	HC_NIC_FENCE = 37,
+	/*
+	 * (port, offset) The outermost level's plugin for the port's functions (core/plugin.h): up to 4096 bytes from a multiple of 4096
+	 * on, into the record page. Returns how many, 0 at the end; -ENOENT (there is none), -EINVAL.
+	 */
+	HC_NIC_PLUGIN = 38,
+	/* (port, mode) An administrator's wish, shown to the VM by nest_nic_info.want and a configuration-change interrupt of its device. */
+	HC_NIC_WANT = 39,
+	/* (port) As HC_NIC_STATS, in any state. */
+	HC_NIC_PORT_STATS = 40,
 	HC_MAX
 };
+
+#define NEST_ALLOC_PARKED (1u << 0)
+#define NEST_ALLOC_OTHER (1u << 1)
+
+#define NEST_MODE_EMULATION 0u
+#define NEST_MODE_PASSTHROUGH 1u
+
+#define NEST_FAULT_QUERY 0u
+#define NEST_FAULT_ARM 1u
+#define NEST_FAULT_DISARM 2u
+struct nest_fault { char name[48]; uint64_t reached, fired; };
 
 struct nest_phase { char name[32]; };
 
 #define NEST_NIC_LINK_UP (1u << 0)
+#define NEST_NIC_MAY_PASS (1u << 1)   /* pass-through is possible and allowed: flags of every level agree */
+/* What the hardware behind a virtual function really does; HC_NIC_CONFIGURE answers -ENOTSUP to what is missing here. */
+#define NEST_CAP_RSS (1u << 0)
+#define NEST_CAP_RATE (1u << 1)
+#define NEST_CAP_SPOOF_CHECK (1u << 2)
+#define NEST_CAP_CHECKSUM (1u << 3)
+#define NEST_CAP_TSO (1u << 4)
+#define NEST_CAP_VLAN (1u << 5)
+#define NEST_CAP_PROMISC_GROUPS (1u << 6)
 struct nest_nic_info {
 	uint8_t mac[6];
 	uint16_t vlan;         /* 0 = none */
-	uint32_t mode;         /* 0 emulation, 1 pass-through (configured) */
+	uint32_t mode;         /* as configured: NEST_MODE_*, the state to start in */
 	uint32_t flags;        /* NEST_NIC_* */
 	uint32_t max_frame;    /* bytes, without FCS */
-	uint16_t rx_queues, tx_queues, irq_vectors, reserved0;
+	uint16_t rx_queues, tx_queues, irq_vectors;
+	uint16_t emu_rid;      /* bus << 8 | device << 3 | function of the emulated device in this VM; 0 = none */
 	uint32_t family;       /* 1 = Intel 82576 VF */
-	uint32_t reserved[8];
+	uint32_t caps;         /* NEST_CAP_* */
+	uint32_t state;        /* NEST_MODE_*, now */
+	uint32_t want;         /* NEST_MODE_*: what an administrator or the configuration asked for */
+	uint32_t plugin_len;   /* bytes of the plugin that HC_NIC_PLUGIN hands out; 0 = none */
+	uint32_t reserved[4];
 };
 
+/* The mark at the end of emulation: where a frame would be (no frame is that short). */
+struct nest_nic_end { uint8_t magic[8]; };
+#define NEST_NIC_END_MAGIC "NESTEND"
+
+#define NEST_MAX_GROUPS 32u
+#define NEST_RSS_KEY 40u
+#define NEST_RSS_TABLE 128u
 struct nest_nic_conf {
 	uint32_t what;         /* bit set of NEST_CONF_* that follow */
 	uint8_t mac[6];
 	uint16_t vlan;
 	uint32_t max_frame;
+	uint32_t rate;         /* Mb/s, 0 = no limit */
+	uint32_t flags;        /* NEST_CONF_FLAG_* */
+	uint32_t rss_types;    /* hash types as in MRQC[31:16] of the 82576 */
+	uint32_t nr_groups;    /* group addresses that follow */
+	uint8_t rss_key[NEST_RSS_KEY];
+	uint8_t rss_table[NEST_RSS_TABLE]; /* queue of each hash value */
+	uint8_t group[NEST_MAX_GROUPS][6];
 	uint32_t reserved[4];
 };
 #define NEST_CONF_MAC (1u << 0)
 #define NEST_CONF_VLAN (1u << 1)
 #define NEST_CONF_MAX_FRAME (1u << 2)
+#define NEST_CONF_GROUPS (1u << 3)
+#define NEST_CONF_RATE (1u << 4)
+#define NEST_CONF_RSS (1u << 5)
+#define NEST_CONF_SPOOF_CHECK (1u << 6)  /* flags */
+#define NEST_CONF_PROMISC (1u << 7)      /* flags */
+#define NEST_CONF_ALL ((1u << 8) - 1)
+#define NEST_CONF_FLAG_SPOOF_CHECK (1u << 0)
+#define NEST_CONF_FLAG_ALL_GROUPS (1u << 1)
+#define NEST_CONF_FLAG_PROMISC (1u << 2)
 
 #define NEST_DMA_READ (1u << 0)
 #define NEST_DMA_WRITE (1u << 1)
@@ -128,19 +239,45 @@ struct nest_nic_dma { uint64_t iova, gpa, len; uint32_t perm, reserved; };
  */
 struct nest_nic_irq { uint32_t vector; uint32_t apic_id; uint64_t pi_gpa; uint32_t pi_vector; uint32_t reserved; };
 
+/* Octets are counted without FCS, at every level and in both states. */
 struct nest_nic_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_multicast;
 	uint64_t irqs;         /* MSI-X messages taken by the outermost level for this port */
 	uint64_t faults;       /* DMA or interrupt faults of the VF */
-	uint64_t reserved[9];
+	/* of the above, through the emulated device of the level that answers */
+	uint64_t emu_rx_packets, emu_rx_bytes, emu_tx_packets, emu_tx_bytes, emu_rx_multicast;
+	uint64_t dropped;      /* frames for the VM's emulated device that found no buffer */
+	uint64_t switches;     /* transactions committed */
+	uint64_t reserved[2];
 };
 
+/*
+ * A function's state, portable between functions of one family. totals: running totals of the port, of which a restore makes
+ * the port's own. body: what the family defines (nic/igb_state.c). crc: CRC-32 (IEEE 802.3) of the whole record with crc = 0.
+ */
+struct nest_nic_state {
+	uint32_t magic, version, len, crc;
+	uint32_t family;
+	uint8_t mac[6];
+	uint16_t vlan;
+	uint32_t max_frame, nr_groups;
+	uint8_t group[NEST_MAX_GROUPS][6];
+	uint32_t reserved0;
+	struct nest_nic_stats totals;
+	uint8_t body[512];
+	uint8_t reserved[152];
+};
+#define NEST_STATE_MAGIC 0x5453454eu /* "NEST" */
+#define NEST_STATE_VERSION 1u
+
 _Static_assert(sizeof(struct nest_nic_info) == 64, "ABI record");
-_Static_assert(sizeof(struct nest_nic_conf) == 32, "ABI record");
+_Static_assert(sizeof(struct nest_nic_conf) == 408, "ABI record");
 _Static_assert(sizeof(struct nest_nic_dma) == 32, "ABI record");
 _Static_assert(sizeof(struct nest_nic_dma) * NEST_DMA_MAX == 4096, "a full list is one page");
 _Static_assert(sizeof(struct nest_nic_irq) == 24, "ABI record");
 _Static_assert(sizeof(struct nest_nic_stats) == 128, "ABI record");
+_Static_assert(sizeof(struct nest_nic_state) == 1024, "ABI record");
+_Static_assert(sizeof(struct nest_nic_end) == 8, "ABI record");
 _Static_assert(HC_MAX <= 64, "counters have room");
 
 #endif

@@ -26,6 +26,7 @@ struct key {
 static const struct key keys[] = {
 	{ "on_last_exit", SEC_NESTLING, false, cfg_set_on_last_exit },
 	{ "trace", SEC_NESTLING, false, cfg_set_trace },
+	{ "fault_injection", SEC_NESTLING, false, cfg_set_fault_injection },
 	{ "kernel", SEC_VM, false, cfg_set_kernel },
 	{ "module", SEC_VM, true, cfg_set_module },
 	{ "cmdline", SEC_VM, false, cfg_set_cmdline },

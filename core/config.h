@@ -4,6 +4,7 @@
  *   [nestling]
  *   on_last_exit = poweroff          # what happens when no VM is left: poweroff | halt | exit (exit port 0xf4, test machines)
  *   trace = off
+ *   fault_injection = off            # on: a VM may make points of ours fail (HC_FAULT), for tests
  *   [vm inner]
  *   kernel  = nestling.elf           # multiboot 1 or 2 ELF in the bundle
  *   module  = inner.cpio text        # in order, with an optional command line; may be repeated
@@ -11,7 +12,8 @@
  *   memory  = 256M                   # K, M, G; multiple of 2M
  *   cpus    = 0 1                    # our CPU indices, one per vCPU; a number may be repeated; without: 0
  *   vmx     = on | off               # without: on
- *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7   # only port is needed; mode without: emulation
+ *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7   # only port is needed
+ *                                    # mode: the state to start in, without: emulation; passthrough=off: it stays there
  *
  * A comment begins with '#' at the start of a line or behind a blank. Lines are printable ASCII, at most 511 characters;
  * they end with LF or CRLF, the last may lack it.
@@ -35,7 +37,8 @@ enum on_last_exit { LAST_POWEROFF, LAST_HALT, LAST_EXIT_PORT };
 
 struct nic_config {
 	u32 port;            /* lower port: index of the outer's (or the machine's) NIC port */
-	enum nic_mode mode;
+	enum nic_mode mode;  /* to start in */
+	bool may_pass;       /* default on: pass-through is allowed */
 	bool has_mac;
 	u8 mac[6];
 	u16 vlan;            /* 0 = none */
@@ -61,6 +64,7 @@ struct vm_config {
 struct config {
 	enum on_last_exit on_last_exit;
 	bool trace;
+	bool fault_injection;
 	struct vm_config vms[CFG_MAX_VMS];
 	u32 nr_vms;
 };

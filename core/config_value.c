@@ -96,6 +96,11 @@ static int set_switch(struct cfg_parser *p, const char *key, bool *dst, const ch
 }
 
 int cfg_set_trace(struct cfg_parser *p, char *value) { return set_switch(p, "trace", &p->c->trace, value); }
+
+int cfg_set_fault_injection(struct cfg_parser *p, char *value)
+{
+	return set_switch(p, "fault_injection", &p->c->fault_injection, value);
+}
 int cfg_set_vmx(struct cfg_parser *p, char *value) { return set_switch(p, "vmx", &p->vm->vmx, value); }
 
 int cfg_set_on_last_exit(struct cfg_parser *p, char *value)
@@ -186,7 +191,7 @@ int cfg_set_cpus(struct cfg_parser *p, char *value)
 	return 0;
 }
 
-/* ---- nic = portN [mode=emulation|passthrough] [mac=xx:xx:xx:xx:xx:xx] [vlan=N] ---- */
+/* ---- nic = portN [mode=emulation|passthrough] [passthrough=on|off] [mac=xx:xx:xx:xx:xx:xx] [vlan=N] ---- */
 
 static int hex_digit(char c)
 {
@@ -232,10 +237,17 @@ static int nic_mode(struct cfg_parser *p, struct nic_config *n, const char *v)
 	return 0;
 }
 
+static int nic_may_pass(struct cfg_parser *p, struct nic_config *n, const char *v)
+{
+	n->may_pass = !strcmp(v, "on");
+	return n->may_pass || !strcmp(v, "off") ? 0 : cfg_fail(p, "passthrough is 'on' or 'off', not '%.40s'", v);
+}
+
 static int nic_option(struct cfg_parser *p, struct nic_config *n, char *word, u32 *seen)
 {
 	static const struct { const char *name; int (*set)(struct cfg_parser *, struct nic_config *, const char *); } opts[] = {
 		{ "mode=", nic_mode }, { "mac=", nic_mac }, { "vlan=", nic_vlan },
+		{ "passthrough=", nic_may_pass },
 	};
 	for (u32 i = 0; i < ARRAY_SIZE(opts); i++) {
 		size_t len = strlen(opts[i].name);
@@ -246,7 +258,7 @@ static int nic_option(struct cfg_parser *p, struct nic_config *n, char *word, u3
 		*seen |= (u32)BIT(i);
 		return opts[i].set(p, n, word + len);
 	}
-	return cfg_fail(p, "nic: unknown option '%.40s' (mode=, mac=, vlan=)", word);
+	return cfg_fail(p, "nic: unknown option '%.40s' (mode=, passthrough=, mac=, vlan=)", word);
 }
 
 /* A lower port serves one VM's port. */
@@ -262,7 +274,7 @@ static int nic_port_free(struct cfg_parser *p, u32 port)
 int cfg_set_nic(struct cfg_parser *p, char *value)
 {
 	struct vm_config *vm = p->vm;
-	struct nic_config n = { .mode = NIC_EMULATION };
+	struct nic_config n = { .mode = NIC_EMULATION, .may_pass = true };
 	char *rest = value, *w = cfg_word(&rest);
 	u32 seen = 0;
 	u64 port;
@@ -275,6 +287,8 @@ int cfg_set_nic(struct cfg_parser *p, char *value)
 		err = cfg_fail(p, "nic: more than %u in one VM", CFG_MAX_NICS);
 	while (!err && *(w = cfg_word(&rest)))
 		err = nic_option(p, &n, w, &seen);
+	if (!err && n.mode == NIC_PASSTHROUGH && !n.may_pass)
+		err = cfg_fail(p, "nic: mode=passthrough and passthrough=off contradict each other");
 	if (!err)
 		vm->nics[vm->nr_nics++] = n;
 	return err;

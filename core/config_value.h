@@ -25,6 +25,7 @@ bool cfg_is_name_char(char c);
 /* One per key: value is trimmed, not empty, and may be cut up. */
 int cfg_set_on_last_exit(struct cfg_parser *p, char *value);
 int cfg_set_trace(struct cfg_parser *p, char *value);
+int cfg_set_fault_injection(struct cfg_parser *p, char *value);
 int cfg_set_kernel(struct cfg_parser *p, char *value);
 int cfg_set_module(struct cfg_parser *p, char *value);
 int cfg_set_cmdline(struct cfg_parser *p, char *value);

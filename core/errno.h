@@ -19,6 +19,7 @@
 #define ERANGE 34      /* number out of range */
 #define ENOSYS 38      /* no such hypercall */
 #define ENOTSUP 95     /* the hardware has no effect for it */
+#define EALREADY 114   /* it is so already */
 #define ETIMEDOUT 110  /* the hardware did not answer in time */
 
 #endif

@@ -15,6 +15,7 @@
 #include "core/console.h"
 #include "core/errno.h"
 #include "core/exception.h"
+#include "core/fault.h"
 #include "core/hypercall.h"
 #include "core/irq.h"
 #include "core/mem.h"
@@ -316,6 +317,7 @@ void kmain(const struct bootinfo *bi)
 	start_processors();
 	start_devices();
 	read_bundle();
+	fault_init(config.fault_injection);
 	create_vms();
 	sched_set_reaper(reap);
 	first_vm = moment_now();

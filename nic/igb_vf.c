@@ -148,8 +148,9 @@ static void vf_start(struct igb_vf *vf)
 	vf_command(vf, VF_RUN);
 }
 
-static int vf_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf)
+static int vf_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf, u32 flags)
 {
+	(void)flags;
 	struct igb_vf *vf = igb_vf_of(l);
 	int r = vf_claim(vf, vm, conf);
 	if (r)

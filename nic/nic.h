@@ -60,6 +60,30 @@ struct nic_irq {
  */
 struct nic_irq_request { u32 cpu; u8 host_vector; hpa_t pi; u8 pi_vector; };
 
+/* Which group frames a VM's emulated device wants, besides broadcasts. */
+struct nic_rx_filter { bool all_groups; u32 nr; u8 group[NEST_MAX_GROUPS][6]; };
+
+/*
+ * Frames of ports in emulation: from the device (nic/vnet.h) outward. Frames are whole Ethernet frames without FCS and without the
+ * port's own VLAN tag (the outermost adds and takes it). Called without the port's lock, on any CPU: start, stop and rx_filter
+ * by the device's control road only, one at a time; tx, tx_flush and fence under the device's transmit lock; rx_more under none.
+ * Between start and stop, and not during or after stop, the link calls nic_port_rx and its family.
+ */
+struct nic_data_ops {
+	/* The VM's driver has its device running: take frames for the port's MAC, broadcasts and its groups. -EIO, -ENODEV, -ENOMEM. */
+	int (*start)(struct nic_lower *l);
+	void (*stop)(struct nic_lower *l);
+	/* Send one frame of 14 bytes up to the port's max_frame (+ 4 with a tag); copied before return. -EINVAL (length), -EIO (dropped). */
+	int (*tx)(struct nic_lower *l, const u8 *frame, u32 len);
+	/* End of a batch: what was handed to tx goes out now. */
+	void (*tx_flush)(struct nic_lower *l);
+	/* Returns when all frames of tx have left the NIC (at the outermost level: its transmit ring is empty). -ETIMEDOUT. */
+	int (*fence)(struct nic_lower *l);
+	/* The device has room again after nic_port_rx answered -EAGAIN. */
+	void (*rx_more)(struct nic_lower *l);
+	void (*rx_filter)(struct nic_lower *l, const struct nic_rx_filter *f);
+};
+
 /*
  * Operations of a lower link. priv: the link's own state for this port (VF, or the outer's handle). All may be called on any
  * CPU, one at a time per port (the port's lock is held). They return 0 or a positive result, or -errno; what they
@@ -69,9 +93,12 @@ struct nic_ops {
 	const char *name;
 	/* Discover: what the port can do, its MAC, link. Works before alloc. */
 	int (*info)(struct nic_lower *l, struct nest_nic_info *out);
-	/* Take a VF for the VM; iommu domain empty, nothing mapped, no interrupt. conf: what the configuration demands. */
-	int (*alloc)(struct nic_lower *l, struct vm *vm, const struct nic_config *conf);
-	/* Change what a guest may change, subject to policy (-EPERM). */
+	/*
+	 * Take a VF for the VM; iommu domain empty, nothing mapped, no interrupt. conf: what the configuration demands. flags:
+	 * NEST_ALLOC_*; without PARKED frames for the port go to the VF from now on.
+	 */
+	int (*alloc)(struct nic_lower *l, struct vm *vm, const struct nic_config *conf, u32 flags);
+	/* Change what a guest may change, subject to policy (-EPERM, -ENOTSUP); all or nothing. */
 	int (*configure)(struct nic_lower *l, const struct nest_nic_conf *conf);
 	/* Where pages 0..3 of the VF's registers are in our physical address space; page 0 is never to be touched directly. */
 	int (*map_regs)(struct nic_lower *l, hpa_t *base);
@@ -83,10 +110,30 @@ struct nic_ops {
 	int (*irq_set)(struct nic_lower *l, u32 index, const struct nic_irq_request *req);
 	int (*irq_mask)(struct nic_lower *l, u32 index, bool mask);
 	int (*irq_clear)(struct nic_lower *l, u32 index);
-	/* Totals since alloc. */
+	/* Running totals of what went through the VF since the port was bound, over all openings: no emu_ members, dropped or switches. */
 	int (*stats)(struct nic_lower *l, struct nest_nic_stats *out);
-	/* Stop, scrub, give the VF back; every DMA of it has ended when this returns. -EIO: isolated but lost, never reused. */
+	/*
+	 * Stop, scrub, give the VF back; every DMA of it has ended when this returns. Frames for the port go to its emulated device
+	 * (if that runs) from then on. -EIO: isolated but lost, never reused.
+	 */
 	int (*free)(struct nic_lower *l);
+	/* State: as HC_NIC_QUIESCE, _RESUME, _SAVE, _RESTORE. The port fills in and takes out totals and crc (nic/state.h). */
+	int (*quiesce)(struct nic_lower *l);
+	int (*resume)(struct nic_lower *l);
+	int (*save)(struct nic_lower *l, struct nest_nic_state *out);
+	int (*restore)(struct nic_lower *l, const struct nest_nic_state *in);
+	/*
+	 * The mode transaction (nic/port_mode.c). prepare: all that can fail. commit: the switch; *vf_head as HC_NIC_COMMIT returns it; the
+	 * link has drained what arrived before and ended with nic_port_rx_end (to pass-through), in this call or, at inner levels,
+	 * in order with the frames. abort: undo prepare. Neither can fail.
+	 */
+	int (*prepare)(struct nic_lower *l, enum nic_mode mode);
+	void (*commit)(struct nic_lower *l, enum nic_mode mode, u32 *vf_head);
+	void (*abort)(struct nic_lower *l, enum nic_mode mode);
+	/* A piece (up to 4 KiB at a multiple of it) of the plugin for this port's functions. Bytes, 0 = the end; -ENOENT. */
+	int (*plugin)(struct nic_lower *l, u32 offset, u8 *piece);
+	/* NULL: this link can carry no frames (the port exists without emulation). */
+	const struct nic_data_ops *data;
 };
 
 /* One physical or upstream port that a VM's port can be bound to. */
@@ -117,7 +164,16 @@ struct nic_port {
 	u64 nr_irqs;                     /* interrupts of the port that this level handled (atomic) */
 	/* what is mapped for DMA: needed to check new maps and unmaps */
 	struct nic_dma_book *dma;
-	struct nest_nic_stats before;    /* totals of earlier openings */
+	/* the two states (nic/port_mode.c) */
+	struct vnet *dev;                /* the emulated device; NULL: this port has none */
+	enum nic_mode mode;              /* which state it is in */
+	enum nic_mode want;              /* what was asked for (atomic) */
+	bool prepared;                   /* a transaction to the other state is prepared */
+	bool quiesced;
+	u64 switches;
+	u32 lower_want;                  /* the wish of the level below, when last seen */
+	struct timer adopt;
+	struct nest_nic_stats base;      /* added to what device and lower link count: a restored state brings totals */
 };
 
 /* ---- called by core/main.c ---- */
@@ -142,6 +198,19 @@ int nic_lower_add(const struct nic_ops *ops, void *priv);
 /* PF driver families probe themselves on one PCI function; first that returns 0 owns it. ids: vendor << 16 | device, 0 ends. */
 struct nic_driver { const char *name; const u32 *ids; int (*probe)(rid_t rid); };
 extern const struct nic_driver igb_driver;
+/*
+ * Upward, from a lower link's data road; l->bound is the port, which stays while the link is started. Called under the link's own
+ * data lock; they take the device's receive lock and below.
+ */
+/* One frame for the VM. 0 (delivered, or not for it: dropped); -EAGAIN: no buffer; keep it until rx_more, or drop it and say so. */
+int nic_port_rx(struct nic_port *p, const u8 *frame, u32 len);
+void nic_port_rx_dropped(struct nic_port *p);
+/* End of a batch: the VM's interrupt, if it wants one. */
+void nic_port_rx_flush(struct nic_port *p);
+/* The mark at the end of emulation: no frame follows until the port is back in emulation. Cannot fail: it waits for a buffer. */
+void nic_port_rx_end(struct nic_port *p);
+/* Link, wish or policy below changed: the VM's device raises its configuration-change interrupt. Any CPU; the port's lock is not held. */
+void nic_port_changed(struct nic_port *p);
 /* The upstream driver adds one lower port per port that the outer gives us. Returns how many. */
 int upstream_init(void);
 

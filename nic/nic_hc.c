@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/errno.h"
+#include "core/fault.h"
 #include "core/hypercall.h"
 #include "nic/port.h"
 
@@ -54,10 +55,12 @@ static s64 hc_nic_info(struct hc_call *c)
 static s64 hc_nic_alloc(struct hc_call *c)
 {
 	struct nic_port *p;
+	if (c->arg[1] & ~(u64)(NEST_ALLOC_PARKED | NEST_ALLOC_OTHER))
+		return -EINVAL;
 	s64 r = enter_port(c, &p);
 	if (r)
 		return r;
-	r = port_open(p);
+	r = port_open(p, (u32)c->arg[1]);
 	if (!r)
 		r = p->handle;
 	port_leave(p);
@@ -72,7 +75,7 @@ static s64 hc_nic_configure(struct hc_call *c)
 	s64 r = enter_handle(c, &p);
 	if (r)
 		return r;
-	r = conf.what & ~(NEST_CONF_MAC | NEST_CONF_VLAN | NEST_CONF_MAX_FRAME) ? -EINVAL : p->lower->ops->configure(p->lower, &conf);
+	r = conf.what & ~NEST_CONF_ALL || conf.nr_groups > NEST_MAX_GROUPS ? -EINVAL : p->lower->ops->configure(p->lower, &conf);
 	port_leave(p);
 	return r;
 }
@@ -210,6 +213,107 @@ static s64 hc_nic_free(struct hc_call *c)
 	return r;
 }
 
+/* ---- state ---- */
+
+static s64 by_handle(struct hc_call *c, int (*fn)(struct nic_port *p))
+{
+	struct nic_port *p;
+	s64 r = enter_handle(c, &p);
+	if (r)
+		return r;
+	r = fn(p);
+	port_leave(p);
+	return r;
+}
+
+static s64 hc_nic_quiesce(struct hc_call *c) { return by_handle(c, port_quiesce); }
+static s64 hc_nic_resume(struct hc_call *c) { return by_handle(c, port_resume); }
+
+static s64 hc_nic_save(struct hc_call *c)
+{
+	struct nic_port *p;
+	s64 r = enter_handle(c, &p);
+	if (r)
+		return r;
+	r = port_save(p, (struct nest_nic_state *)c->rec);
+	port_leave(p);
+	return r;
+}
+
+static s64 hc_nic_restore(struct hc_call *c)
+{
+	struct nic_port *p;
+	s64 r = enter_handle(c, &p);
+	if (r)
+		return r;
+	r = port_restore(p, (const struct nest_nic_state *)c->rec);
+	port_leave(p);
+	return r;
+}
+
+/* ---- the mode transaction ---- */
+
+static s64 mode_call(struct hc_call *c, int (*fn)(struct nic_port *p, enum nic_mode mode))
+{
+	struct nic_port *p;
+	if (c->arg[1] > NEST_MODE_PASSTHROUGH)
+		return -EINVAL;
+	s64 r = enter_port(c, &p);
+	if (r)
+		return r;
+	r = fn(p, c->arg[1] == NEST_MODE_PASSTHROUGH ? NIC_PASSTHROUGH : NIC_EMULATION);
+	port_leave(p);
+	return r;
+}
+
+static int wish(struct nic_port *p, enum nic_mode mode)
+{
+	port_wish(p, mode);
+	return 0;
+}
+
+static s64 hc_nic_prepare(struct hc_call *c) { return mode_call(c, port_prepare); }
+static s64 hc_nic_commit(struct hc_call *c) { return mode_call(c, port_commit); }
+static s64 hc_nic_abort(struct hc_call *c) { return mode_call(c, port_abort); }
+static s64 hc_nic_want(struct hc_call *c) { return mode_call(c, wish); }
+
+static s64 hc_nic_fence(struct hc_call *c)
+{
+	struct nic_port *p;
+	s64 r = enter_port(c, &p);
+	if (r)
+		return r;
+	r = port_fence(p);
+	port_leave(p);
+	return r;
+}
+
+static s64 hc_nic_port_stats(struct hc_call *c)
+{
+	struct nic_port *p;
+	s64 r = enter_port(c, &p);
+	if (r)
+		return r;
+	r = port_stats(p, (struct nest_nic_stats *)c->rec);
+	port_leave(p);
+	return r;
+}
+
+static s64 hc_nic_plugin(struct hc_call *c)
+{
+	struct nic_port *p;
+	if (c->arg[1] & PAGE_MASK || c->arg[1] > ~0u)
+		return -EINVAL;
+	s64 r = enter_port(c, &p);
+	if (r)
+		return r;
+	r = fault_point("port: plugin handed up") ? -EIO : p->lower->ops->plugin(p->lower, (u32)c->arg[1], c->rec);
+	if (r > 0 && fault_point("port: plugin damaged on its way"))
+		c->rec[r / 2] ^= 0x10;
+	port_leave(p);
+	return r;
+}
+
 static const struct { u32 nr; struct hc_entry entry; } calls[] = {
 	{ HC_NIC_INFO, { "nic_info", hc_nic_info, HC_REC_OUT, sizeof(struct nest_nic_info) } },
 	{ HC_NIC_ALLOC, { "nic_alloc", hc_nic_alloc, HC_REC_NONE, 0 } },
@@ -225,6 +329,17 @@ static const struct { u32 nr; struct hc_entry entry; } calls[] = {
 	{ HC_NIC_REG_READ, { "nic_reg_read", hc_nic_reg_read, HC_REC_NONE, 0 } },
 	{ HC_NIC_REG_WRITE, { "nic_reg_write", hc_nic_reg_write, HC_REC_NONE, 0 } },
 	{ HC_NIC_FREE, { "nic_free", hc_nic_free, HC_REC_NONE, 0 } },
+	{ HC_NIC_QUIESCE, { "nic_quiesce", hc_nic_quiesce, HC_REC_NONE, 0 } },
+	{ HC_NIC_RESUME, { "nic_resume", hc_nic_resume, HC_REC_NONE, 0 } },
+	{ HC_NIC_SAVE, { "nic_save", hc_nic_save, HC_REC_OUT, sizeof(struct nest_nic_state) } },
+	{ HC_NIC_RESTORE, { "nic_restore", hc_nic_restore, HC_REC_IN, sizeof(struct nest_nic_state) } },
+	{ HC_NIC_PREPARE, { "nic_prepare", hc_nic_prepare, HC_REC_NONE, 0 } },
+	{ HC_NIC_COMMIT, { "nic_commit", hc_nic_commit, HC_REC_NONE, 0 } },
+	{ HC_NIC_ABORT, { "nic_abort", hc_nic_abort, HC_REC_NONE, 0 } },
+	{ HC_NIC_FENCE, { "nic_fence", hc_nic_fence, HC_REC_NONE, 0 } },
+	{ HC_NIC_PLUGIN, { "nic_plugin", hc_nic_plugin, HC_REC_OUT, 0 } },
+	{ HC_NIC_WANT, { "nic_want", hc_nic_want, HC_REC_NONE, 0 } },
+	{ HC_NIC_PORT_STATS, { "nic_port_stats", hc_nic_port_stats, HC_REC_OUT, sizeof(struct nest_nic_stats) } },
 };
 
 void nic_hypercalls_init(void)

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "core/errno.h"
+#include "core/fault.h"
 #include "nic/port.h"
+#include "nic/vnet.h"
 
 static struct nic_port pool[CFG_MAX_VMS * CFG_MAX_NICS];
 static spinlock_t pool_lock; /* protects pool[].vm and nic_lower.bound; nothing is taken inside */
@@ -28,9 +30,15 @@ void port_leave(struct nic_port *p) { spin_unlock(&p->lock); }
 int port_info(struct nic_port *p, struct nest_nic_info *out)
 {
 	int r = p->lower->ops->info(p->lower, out);
-	if (!r && p->cfg->mode != NIC_PASSTHROUGH)
-		out->mode = 0;
-	return r;
+	if (r)
+		return r;
+	out->mode = p->cfg->mode == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
+	out->state = p->mode == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
+	out->want = READ_ONCE(p->want) == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
+	out->emu_rid = p->dev ? vnet_rid(p->dev).v : 0;
+	if (!p->cfg->may_pass)
+		out->flags &= ~NEST_NIC_MAY_PASS;
+	return 0;
 }
 
 /* The record is nothing but 64-bit counters. */
@@ -45,22 +53,28 @@ static void stats_add(struct nest_nic_stats *to, const struct nest_nic_stats *s)
 int port_stats(struct nic_port *p, struct nest_nic_stats *out)
 {
 	memset(out, 0, sizeof(*out));
-	int r = p->open ? p->lower->ops->stats(p->lower, out) : 0;
-	if (!r)
-		stats_add(out, &p->before);
-	return r;
+	int r = p->lower->ops->stats(p->lower, out);
+	if (r)
+		return r;
+	if (p->dev)
+		vnet_stats(p->dev, out);
+	out->switches = p->switches;
+	stats_add(out, &p->base);
+	return 0;
 }
 
-int port_open(struct nic_port *p)
+int port_open(struct nic_port *p, u32 flags)
 {
 	if (p->open)
 		return -EBUSY;
-	if (p->cfg->mode != NIC_PASSTHROUGH)
+	if (!p->cfg->may_pass)
 		return -EPERM;
+	if (fault_point("port: memory for the book of DMA"))
+		return -ENOMEM;
 	int r = port_dma_init(p);
 	if (r)
 		return r;
-	r = p->lower->ops->alloc(p->lower, p->vm, p->cfg);
+	r = p->lower->ops->alloc(p->lower, p->vm, p->cfg, flags);
 	if (r) {
 		port_dma_fini(p);
 		return r;
@@ -68,6 +82,11 @@ int port_open(struct nic_port *p)
 	p->generation = (p->generation + 1) & 0xffffff;
 	p->handle = (p->index + 1) | p->generation << 8;
 	p->open = true;
+	p->quiesced = p->prepared = false;
+	if (!(flags & NEST_ALLOC_PARKED)) {
+		p->mode = NIC_PASSTHROUGH;
+		WRITE_ONCE(p->want, NIC_PASSTHROUGH);
+	}
 	return 0;
 }
 
@@ -77,12 +96,11 @@ int port_open(struct nic_port *p)
  */
 int port_close(struct nic_port *p)
 {
-	struct nest_nic_stats total;
 	int r = p->regs_mapped ? port_unmap_regs(p) : 0;
 	if (r)
 		return r;
-	if (!port_stats(p, &total))
-		p->before = total;
+	if (p->prepared)
+		port_abort(p, p->mode == NIC_PASSTHROUGH ? NIC_EMULATION : NIC_PASSTHROUGH);
 	p->open = false;
 	for (u32 i = 0; i < NIC_MAX_VECTORS; i++)
 		if (p->irq[i].used)
@@ -91,6 +109,8 @@ int port_close(struct nic_port *p)
 	if (r)
 		log_line("nic: port %u of VM %s: the lower link could not take it back in order (error %d)", p->index,
 			 p->vm->cfg->name, -r);
+	p->mode = NIC_EMULATION;
+	p->quiesced = false;
 	port_dma_fini(p);
 	return r;
 }
@@ -145,10 +165,19 @@ static int port_bind(struct vm *vm, u32 index)
 	p->index = index;
 	p->cfg = cfg;
 	p->nr_irqs = 0;
-	memset(&p->before, 0, sizeof(p->before));
+	p->mode = NIC_EMULATION;
+	p->want = cfg->mode;
+	p->prepared = p->quiesced = false;
+	p->switches = 0;
+	memset(&p->base, 0, sizeof(p->base));
+	struct nest_nic_info info;
+	p->lower_want = l->ops->info(l, &info) ? NEST_MODE_EMULATION : info.want;
 	port_irq_init(p);
 	vm->ports[index] = p;
-	return 0;
+	int r = l->ops->data ? vnet_create(&p->dev, p) : 0;
+	if (r)
+		log_line("nic: VM %s gets no emulated device for its port %u (error %d)", vm->cfg->name, index, -r);
+	return r;
 }
 
 int nic_ports_init(struct vm *vm)
@@ -170,6 +199,12 @@ void nic_ports_fini(struct vm *vm)
 		struct nic_port *p = vm->ports[i];
 		if (!p)
 			continue;
+		spin_lock(&p->lock);
+		struct vnet *dev = p->dev;
+		p->dev = NULL;
+		spin_unlock(&p->lock);
+		if (dev)
+			vnet_destroy(dev); /* outside the lock; afterwards the lower link has no frames for it under way */
 		spin_lock(&p->lock);
 		while (p->open && port_close(p) == -EAGAIN)
 			cpu_relax();

@@ -30,13 +30,28 @@ struct nic_lower *nic_lower_get(u32 index);
 u32 nic_lower_count(void);
 
 /* port.c */
-int port_open(struct nic_port *p);
+/* flags: NEST_ALLOC_* */
+int port_open(struct nic_port *p, u32 flags);
 int port_close(struct nic_port *p);
 int port_info(struct nic_port *p, struct nest_nic_info *out);
-/* Totals over all openings of the port; while it is closed, without asking anybody. */
+/* Running totals over both states and all openings. */
 int port_stats(struct nic_port *p, struct nest_nic_stats *out);
 /* Visit every bound port (for the report). */
 void port_for_each(void (*fn)(struct nic_port *p));
+
+/* port_mode.c: the mode transaction, as HC_NIC_PREPARE and its family return. */
+int port_prepare(struct nic_port *p, enum nic_mode mode);
+int port_commit(struct nic_port *p, enum nic_mode mode);
+int port_abort(struct nic_port *p, enum nic_mode mode);
+int port_fence(struct nic_port *p);
+/* An administrator's wish. */
+void port_wish(struct nic_port *p, enum nic_mode mode);
+
+/* port_state.c: as HC_NIC_QUIESCE and its family return. */
+int port_quiesce(struct nic_port *p);
+int port_resume(struct nic_port *p);
+int port_save(struct nic_port *p, struct nest_nic_state *out);
+int port_restore(struct nic_port *p, const struct nest_nic_state *in);
 
 /* port_regs.c */
 int port_map_regs(struct nic_port *p, gpa_t gpa);

@@ -7,17 +7,17 @@
 #include <string.h>
 
 #include "core/errno.h"
+#include "core/fault.h"
 #include "core/hypercall.h"
 #include "core/mem.h"
 #include "core/percpu.h"
-#include "nic/nic.h"
+#include "nic/upstream.h"
 
 #define AGAIN_TRIES 100000   /* -EAGAIN: another CPU of ours is taking registers away; that is short */
+#define FREE_TRIES 3
 #define WINDOW_TRIES 64
 #define WINDOW_STEP SIZE_2M
 
-/* The outer's statistics are totals over all openings of its port: seen = when last asked, before = at the end of the last opening. */
-struct upstream { u32 port; u64 handle; struct nest_nic_stats seen, before; };
 static struct upstream ports[NIC_MAX_LOWER];
 
 static struct upstream *up(struct nic_lower *l) { return l->priv; }
@@ -54,16 +54,17 @@ static int up_configure(struct nic_lower *l, const struct nest_nic_conf *conf)
 
 static int up_free(struct nic_lower *l)
 {
-	int r = simple(HC_NIC_FREE, up(l)->handle, 0, 0);
+	int r = -EIO;
+	for (u32 i = 0; i < FREE_TRIES && r == -EIO; i++) /* what the outer keeps, nobody can give back later */
+		r = fault_point("upstream: free") ? -EIO : simple(HC_NIC_FREE, up(l)->handle, 0, 0);
 	up(l)->handle = 0;
-	up(l)->before = up(l)->seen;
 	return r;
 }
 
 /* What our own configuration demands must be what the outer gives: it decides. */
-static int up_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf)
+static int up_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf, u32 flags)
 {
-	s64 r = call(HC_NIC_ALLOC, up(l)->port, 0, 0);
+	s64 r = fault_point("upstream: allocate") ? -EIO : call(HC_NIC_ALLOC, up(l)->port, flags, 0);
 	if (r <= 0)
 		return r ? (int)r : -EIO;
 	up(l)->handle = (u64)r;
@@ -173,17 +174,73 @@ static int up_irq_set(struct nic_lower *l, u32 index, const struct nic_irq_reque
 static int up_irq_mask(struct nic_lower *l, u32 index, bool mask) { return simple(HC_NIC_IRQ_MASK, up(l)->handle, index, mask); }
 static int up_irq_clear(struct nic_lower *l, u32 index) { return simple(HC_NIC_IRQ_CLEAR, up(l)->handle, index, 0); }
 
+/* What the outer's emulated device carried is counted by our own device. */
 static int up_stats(struct nic_lower *l, struct nest_nic_stats *out)
 {
-	struct upstream *u = up(l);
-	int r = simple(HC_NIC_STATS, u->handle, 0, 0);
+	int r = simple(HC_NIC_PORT_STATS, up(l)->port, 0, 0);
 	if (r)
 		return r;
-	memcpy(&u->seen, outer_record(), sizeof(u->seen));
-	const u64 *seen = (const u64 *)&u->seen, *before = (const u64 *)&u->before;
-	for (u32 i = 0; i < sizeof(*out) / sizeof(u64); i++)
-		((u64 *)out)[i] = seen[i] - before[i];
+	memcpy(out, outer_record(), sizeof(*out));
+	out->rx_packets -= out->emu_rx_packets;
+	out->rx_bytes -= out->emu_rx_bytes;
+	out->tx_packets -= out->emu_tx_packets;
+	out->tx_bytes -= out->emu_tx_bytes;
+	out->rx_multicast -= out->emu_rx_multicast;
+	out->emu_rx_packets = out->emu_rx_bytes = out->emu_tx_packets = out->emu_tx_bytes = out->emu_rx_multicast = 0;
+	out->dropped = out->switches = 0;
 	return 0;
+}
+
+static int up_quiesce(struct nic_lower *l) { return simple(HC_NIC_QUIESCE, up(l)->handle, 0, 0); }
+static int up_resume(struct nic_lower *l) { return simple(HC_NIC_RESUME, up(l)->handle, 0, 0); }
+
+static int up_save(struct nic_lower *l, struct nest_nic_state *out)
+{
+	int r = simple(HC_NIC_SAVE, up(l)->handle, 0, 0);
+	if (!r)
+		memcpy(out, outer_record(), sizeof(*out));
+	return r;
+}
+
+static int up_restore(struct nic_lower *l, const struct nest_nic_state *in)
+{
+	memcpy(outer_record(), in, sizeof(*in));
+	return simple(HC_NIC_RESTORE, up(l)->handle, 0, 0);
+}
+
+static u64 mode_number(enum nic_mode mode) { return mode == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION; }
+
+static int up_prepare(struct nic_lower *l, enum nic_mode mode)
+{
+	return fault_point("upstream: prepare") ? -EIO : simple(HC_NIC_PREPARE, up(l)->port, mode_number(mode), 0);
+}
+
+/* After a prepare the outer has no reason to refuse. */
+static void up_commit(struct nic_lower *l, enum nic_mode mode, u32 *vf_head)
+{
+	s64 r = call(HC_NIC_COMMIT, up(l)->port, mode_number(mode), 0);
+	*vf_head = r < 0 ? 0 : (u32)r;
+	if (r < 0)
+		log_line("nic: the outer refused to commit port%u (error %d)", up(l)->port, (int)-r);
+}
+
+static void up_abort(struct nic_lower *l, enum nic_mode mode)
+{
+	int r = fault_point("upstream: abort") ? -EIO : simple(HC_NIC_ABORT, up(l)->port, mode_number(mode), 0);
+	if (r == -EIO)
+		r = simple(HC_NIC_ABORT, up(l)->port, mode_number(mode), 0);
+	if (r)
+		log_line("nic: the outer refused to abort the transaction of port%u (error %d)", up(l)->port, -r);
+}
+
+static int up_plugin(struct nic_lower *l, u32 offset, u8 *piece)
+{
+	s64 r = call(HC_NIC_PLUGIN, up(l)->port, offset, 0);
+	if (r > (s64)PAGE_SIZE)
+		return -EIO;
+	if (r > 0)
+		memcpy(piece, outer_record(), (u64)r);
+	return (int)r;
 }
 
 static const struct nic_ops upstream_ops = {
@@ -193,6 +250,9 @@ static const struct nic_ops upstream_ops = {
 	.dma_map = up_dma_map, .dma_unmap = up_dma_unmap,
 	.irq_set = up_irq_set, .irq_mask = up_irq_mask, .irq_clear = up_irq_clear,
 	.stats = up_stats, .free = up_free,
+	.quiesce = up_quiesce, .resume = up_resume, .save = up_save, .restore = up_restore,
+	.prepare = up_prepare, .commit = up_commit, .abort = up_abort, .plugin = up_plugin,
+	.data = &upstream_data,
 };
 
 int upstream_init(void)

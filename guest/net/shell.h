@@ -9,7 +9,7 @@
 #ifndef GUEST_NET_SHELL_H
 #define GUEST_NET_SHELL_H
 
-#include "guest/net/plugin.h"
+#include "core/plugin.h"
 
 #define NIC_SHELL_VERSION 1u
 #define NIC_VECTOR 0x40

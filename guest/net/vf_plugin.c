@@ -6,7 +6,7 @@
  */
 #include "guest/lib/x86.h"
 #include "guest/net/igbvf_regs.h"
-#include "guest/net/plugin.h"
+#include "core/plugin.h"
 
 #define RING 256u
 #define BUF 2048u

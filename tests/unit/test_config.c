@@ -36,13 +36,14 @@ static int parse(const char *text) { return parse_bytes(text, strlen(text)); }
 static void everything(void **state)
 {
 	(void)state;
-	assert_int_equal(parse("# comment\n[nestling]\non_last_exit = exit # why\ntrace=on\n\n"
+	assert_int_equal(parse("# comment\n[nestling]\non_last_exit = exit # why\ntrace=on\nfault_injection = on\n\n"
 			       "[vm inner]\n  kernel = nestling.elf\nmodule = inner.cpio  a  b=c \nmodule=second\n"
 			       "cmdline = x=1 y#z  # cut\nmemory = 256M\ncpus = 0 1 1\nvmx = off\n"
-			       "nic = port3 mode=passthrough mac=52:54:00:aB:00:02 vlan=7\nnic=port0\n"
+			       "nic = port3 mode=passthrough mac=52:54:00:aB:00:02 vlan=7\nnic=port0 passthrough=off\n"
 			       "[ vm  other ]\nkernel=k\nmemory=2048K"), 0);
 	assert_int_equal(c.on_last_exit, LAST_EXIT_PORT);
 	assert_true(c.trace);
+	assert_true(c.fault_injection);
 	assert_int_equal(c.nr_vms, 2);
 	const struct vm_config *v = &c.vms[0];
 	assert_string_equal(v->name, "inner");
@@ -65,6 +66,8 @@ static void everything(void **state)
 	assert_int_equal(v->nics[0].vlan, 7);
 	assert_int_equal(v->nics[1].mode, NIC_EMULATION);
 	assert_false(v->nics[1].has_mac);
+	assert_true(v->nics[0].may_pass);
+	assert_false(v->nics[1].may_pass);
 	assert_string_equal(c.vms[1].name, "other");
 }
 
@@ -148,7 +151,10 @@ static const struct { const char *text, *message; } bad[] = {
 	{ VM "nic=eth0\n", "nestling.cfg:4: nic: 'eth0' is not port0 to port255" },
 	{ VM "nic=port\n", "nestling.cfg:4: nic: 'port' is not port0 to port255" },
 	{ VM "nic=port256\n", "nestling.cfg:4: nic: 'port256' is not port0 to port255" },
-	{ VM "nic=port0 speed=1\n", "nestling.cfg:4: nic: unknown option 'speed=1' (mode=, mac=, vlan=)" },
+	{ VM "nic=port0 speed=1\n", "nestling.cfg:4: nic: unknown option 'speed=1' (mode=, passthrough=, mac=, vlan=)" },
+	{ VM "nic=port0 passthrough=maybe\n", "nestling.cfg:4: passthrough is 'on' or 'off', not 'maybe'" },
+	{ VM "nic=port0 mode=passthrough passthrough=off\n",
+	  "nestling.cfg:4: nic: mode=passthrough and passthrough=off contradict each other" },
 	{ VM "nic=port0 mode=fast\n", "nestling.cfg:4: mode is 'emulation' or 'passthrough', not 'fast'" },
 	{ VM "nic=port0 vlan=1 vlan=2\n", "nestling.cfg:4: nic: 'vlan' is there twice" },
 	{ VM "nic=port0 vlan=0\n", "nestling.cfg:4: vlan '0' is not a number from 1 to 4094" },
@@ -161,7 +167,7 @@ static const struct { const char *text, *message; } bad[] = {
 	{ VM "nic=port0 mac=52:54:00:00:00:01:\n", "is not six pairs" },
 	{ VM "nic=port0 mac=53:54:00:00:00:01\n", "is not the address of one station" },
 	{ VM "nic=port0 mac=00:00:00:00:00:00\n", "is not the address of one station" },
-	{ VM "nic=port0\nnic=port0\n", "nestling.cfg:5: nic: port0 is given to vm a already" },
+	{ VM "nic=port0\nnic=port0 passthrough=off\n", "nestling.cfg:5: nic: port0 is given to vm a already" },
 	{ VM "nic=port0\nnic=port1\nnic=port2\nnic=port3\nnic=port4\n", "nestling.cfg:8: nic: more than 4 in one VM" },
 	{ "[vm a]\n\x01kernel=k\n", "nestling.cfg:2: character 01h is not printable ASCII" },
 	{ "[vm a]\nkernel=\xc3\xa4\n", "nestling.cfg:2: character c3h is not printable ASCII" },

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "guest/net/igbvf_regs.h"
-#include "guest/net/plugin.h"
+#include "core/plugin.h"
 
 #define RING 256u
 #define IOVA_BASE 0x40000000ull

@@ -11,8 +11,8 @@
  * nothing but env's functions, touches no register outside the window's pages 1..3, and causes no VM exit on the packet path.
  * A plugin can therefore be a flat position-independent image.
  */
-#ifndef GUEST_NET_PLUGIN_H
-#define GUEST_NET_PLUGIN_H
+#ifndef CORE_PLUGIN_H
+#define CORE_PLUGIN_H
 
 #include "core/abi.h"
 #include "core/errno.h"
