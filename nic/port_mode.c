@@ -1,0 +1,133 @@
+/*
+ * The mode transaction of a port, and what goes upward through its emulated device.
+ *
+ *                  prepare(pass-through)                      commit
+ *      EMULATION ------------------------> EMULATION+prepared --------> PASS-THROUGH
+ *          ^  ^ <------------------------        |                      |   |    ^
+ *          |  |            abort                 | free, VM's end       |   |    | abort
+ *          |  +----------------------------------+----------------------+   v    |
+ *          |                                       free, VM's end   PASS-THROUGH+prepared
+ *          |                    commit                                      |
+ *          +----------------------------------------------------------------+
+ *
+ * Every level has this machine for its port; a call walks outward, and a level takes its step only when all levels further out have taken
+ * theirs (prepare, commit) or undoes its own first (abort). The moment of the switch is one register write of the outermost.
+ *
+ * Invariant: between prepare and commit nothing has changed for the frames but that group frames arrive twice; after a failed prepare and
+ * after abort, nothing at all. Freeing the function, for whatever reason, ends in emulation.
+ */
+#include "core/errno.h"
+#include "core/fault.h"
+#include "nic/port.h"
+#include "nic/vnet.h"
+
+#define RETRY_US 1000
+
+int port_prepare(struct nic_port *p, enum nic_mode mode)
+{
+	const struct nic_ops *ops = p->lower->ops;
+	if (p->mode == mode)
+		return -EALREADY;
+	if (p->prepared)
+		return -EBUSY;
+	if (mode == NIC_PASSTHROUGH && !p->open)
+		return -ENOENT;
+	if (mode == NIC_PASSTHROUGH && !p->cfg->may_pass)
+		return -EPERM;
+	if (mode == NIC_EMULATION && !(p->dev && vnet_running(p->dev)))
+		return -EIO;
+	if (p->quiesced)
+		return -EBUSY;
+	if (fault_point("port: prepare, before the lower link"))
+		return -EIO;
+	int r = ops->prepare(p->lower, mode);
+	if (!r && fault_point("port: prepare, after the lower link")) {
+		ops->abort(p->lower, mode);
+		r = -EIO;
+	}
+	p->prepared = !r;
+	return r;
+}
+
+int port_commit(struct nic_port *p, enum nic_mode mode)
+{
+	u32 vf_head = 0;
+	if (!p->prepared || p->mode == mode)
+		return -EINVAL;
+	p->lower->ops->commit(p->lower, mode, &vf_head);
+	p->prepared = false;
+	p->mode = mode;
+	WRITE_ONCE(p->want, mode);
+	p->switches++;
+	return (int)(vf_head & 0x7fffffff);
+}
+
+int port_abort(struct nic_port *p, enum nic_mode mode)
+{
+	if (!p->prepared || p->mode == mode)
+		return -EINVAL;
+	p->prepared = false;
+	p->lower->ops->abort(p->lower, mode);
+	return 0;
+}
+
+int port_fence(struct nic_port *p)
+{
+	if (fault_point("port: fence"))
+		return -ETIMEDOUT;
+	return p->dev ? vnet_fence(p->dev) : 0;
+}
+
+void port_wish(struct nic_port *p, enum nic_mode mode)
+{
+	WRITE_ONCE(p->want, mode);
+	if (p->dev)
+		vnet_changed(p->dev);
+}
+
+/* ---- upward ---- */
+
+int nic_port_rx(struct nic_port *p, const u8 *frame, u32 len) { return p->dev ? vnet_rx(p->dev, frame, len) : 0; }
+
+void nic_port_rx_dropped(struct nic_port *p)
+{
+	if (p->dev)
+		vnet_rx_dropped(p->dev);
+}
+
+void nic_port_rx_flush(struct nic_port *p)
+{
+	if (p->dev)
+		vnet_rx_flush(p->dev);
+}
+
+void nic_port_rx_end(struct nic_port *p)
+{
+	if (p->dev)
+		vnet_rx_end(p->dev);
+}
+
+/* A wish from further out becomes ours when it changes; our own administrator's stays until then. */
+static void adopt_wish(void *arg)
+{
+	struct nic_port *p = arg;
+	struct nest_nic_info info;
+	if (!port_try_enter(p)) {
+		timer_arm(&p->adopt, rdtsc() + us_to_tsc(RETRY_US));
+		return;
+	}
+	if (p->vm && !p->lower->ops->info(p->lower, &info) && info.want != p->lower_want) {
+		p->lower_want = info.want;
+		WRITE_ONCE(p->want, info.want == NEST_MODE_PASSTHROUGH ? NIC_PASSTHROUGH : NIC_EMULATION);
+	}
+	if (p->vm && p->dev)
+		vnet_changed(p->dev);
+	port_leave(p);
+}
+
+void nic_port_changed(struct nic_port *p)
+{
+	p->adopt.fn = adopt_wish;
+	p->adopt.arg = p;
+	adopt_wish(p);
+}
