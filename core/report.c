@@ -58,26 +58,27 @@ static void words_sub(struct counters *to, const struct counters *from)
 		t[i] -= f[i];
 }
 
-/* Have the page for the current phase's sums ready. arg: int, set on failure. */
-static void prepare(struct vm *vm, void *arg)
+/* Have the page for the current phase's sums ready. */
+static int prepare(struct vm *vm)
 {
 	if (!vm->report)
 		vm->report = page_alloc(&vm->owner);
 	struct report_vm *r = vm->report;
 	if (r && !r->phase[current])
 		r->phase[current] = page_alloc(&vm->owner);
-	if (!r || !r->phase[current])
-		*(int *)arg = -ENOMEM;
+	return r && r->phase[current] ? 0 : -ENOMEM;
 }
 
 /* Book what was counted since the last time under the current phase. */
 static void settle(struct vm *vm, void *arg)
 {
-	struct report_vm *r = vm->report;
-
 	(void)arg;
-	if (!r || !r->phase[current])
-		return; /* no memory: it stays uncounted until there is some */
+	if (prepare(vm)) {
+		log_limited(8, "report: VM %s has no memory left for the counts of phase '%s': they go to a later phase", vm->cfg->name,
+			    names[current]);
+		return;
+	}
+	struct report_vm *r = vm->report;
 	memset(&now, 0, sizeof(now));
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		if (vm_vcpu(vm, i))
@@ -114,13 +115,13 @@ static void clean_name(char out[sizeof(struct nest_phase)], u32 phase, const cha
 		format(out, sizeof(struct nest_phase), "phase%u", phase);
 }
 
-static int begin(const char *name)
+/* Who has no memory for its own counts begins no phase; another VM's lack is that VM's own. */
+static int begin(struct vm *caller, const char *name)
 {
-	int err = 0, slot;
-
 	spin_lock(&lock);
-	vm_for_each(prepare, &err);
-	slot = err ? err : slot_of(name);
+	int slot = prepare(caller);
+	if (!slot)
+		slot = slot_of(name);
 	if (slot >= 0) {
 		vm_for_each(settle, NULL);
 		if (current == SLOT_BOOT && on_first_phase)
@@ -131,12 +132,12 @@ static int begin(const char *name)
 	return MIN(slot, 0);
 }
 
-int report_phase(u32 phase, const char *name)
+int report_phase(struct vm *caller, u32 phase, const char *name)
 {
 	struct nest_phase n = { 0 };
 
 	clean_name(n.name, phase, name);
-	int err = begin(n.name);
+	int err = begin(caller, n.name);
 	if (err || !outer_present())
 		return err;
 	memcpy(outer_record(), &n, sizeof(n));
@@ -167,10 +168,7 @@ static void print_vm(struct vm *vm, void *arg)
 
 void report_print(void)
 {
-	int err = 0;
-
 	spin_lock(&lock);
-	vm_for_each(prepare, &err);
 	vm_for_each(settle, NULL);
 	vm_for_each(print_vm, NULL);
 	spin_unlock(&lock);
@@ -207,7 +205,7 @@ static s64 hc_phase(struct hc_call *c)
 	if (c->arg[0] >= COUNT_PHASES)
 		return -EINVAL;
 	p->name[sizeof(p->name) - 1] = 0;
-	return report_phase((u32)c->arg[0], p->name);
+	return report_phase(c->v->vm, (u32)c->arg[0], p->name);
 }
 
 static s64 hc_report(struct hc_call *c)

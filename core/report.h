@@ -8,8 +8,11 @@
 
 /* Register our hypercalls (HC_PHASE, HC_REPORT). */
 void report_init(void);
-/* Begin a phase on this level, and outward (order: report.c). name: at most 31 characters, copied. 0, -ENOSPC, -ENOMEM. */
-int report_phase(u32 phase, const char *name);
+/*
+ * Begin a phase on this level, and outward (order: report.c). name: at most 31 characters, copied. 0, -ENOSPC, -ENOMEM (the caller's
+ * own memory). Counts of another VM that has no memory left for them go to a later phase.
+ */
+int report_phase(struct vm *caller, u32 phase, const char *name);
 /*
  * Print what this level counted since the last print, per VM and phase: what is printed adds up. Called by HC_REPORT and
  * when a VM ends.

@@ -398,6 +398,42 @@ static void phase_calls_go_outward(void **state)
 	assert_int_equal(fake_outer_nr, HC_REPORT);
 }
 
+/* A VM whose memory is used up keeps its counts together for a while; the others, and what is printed, do not notice. */
+static void a_vm_without_memory_holds_up_nobody(void **state)
+{
+	struct vm *poor, *rich;
+
+	(void)state;
+	strcpy(cfg.name, "poor");
+	assert_int_equal(create(), 0);
+	poor = vm;
+	struct vm_config other = cfg;
+	strcpy(other.name, "vm");
+	assert_int_equal(vm_create(&rich, &other, &bundle, err, sizeof(err)), 0);
+	vm = rich;
+	assert_int_equal(phase(0, "calm"), 0);
+	poor->owner.limit = poor->owner.pages;
+	vm_vcpu(rich, 0)->count.exits[10] = 7;
+	vm_vcpu(poor, 0)->count.exits[10] = 20;
+	assert_int_equal(phase(0, "traffic"), 0);
+	vm_vcpu(rich, 0)->count.exits[10] += 100;
+	vm_vcpu(poor, 0)->count.exits[10] += 1;
+	/* its own call fails, and begins nothing */
+	vm = poor;
+	assert_int_equal(phase(1, "rest"), -ENOMEM);
+	vm = rich;
+	vm_vcpu(rich, 0)->count.exits[10] += 100;
+	poor->owner.limit = 0;
+	assert_int_equal(phase(1, "rest"), 0);
+	vm_vcpu(rich, 0)->count.exits[10] += 1000;
+	report_print();
+	assert_int_equal(said("calm", "exits", "REASON_10"), 7);
+	assert_int_equal(said("traffic", "exits", "REASON_10"), 200);
+	assert_int_equal(said("rest", "exits", "REASON_10"), 1000);
+	assert_non_null(strstr(fake_console, "\"vm\":\"poor\",\"phase\":\"traffic\",\"kind\":\"exits\",\"REASON_10\":21}"));
+	vm_destroy(poor);
+}
+
 static void phase_arguments(void **state)
 {
 	char name[8];
@@ -440,7 +476,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(made_and_taken_apart), T(memory_is_the_vms_own), T(cannot_be_made), T(memory_runs_out_everywhere),
-		T(no_more_than_so_many), T(acpi_tables), T(counts_go_to_their_phase), T(phase_calls_go_outward), T(lines_are_short),
+		T(no_more_than_so_many), T(acpi_tables), T(counts_go_to_their_phase), T(phase_calls_go_outward), T(a_vm_without_memory_holds_up_nobody),
+		T(lines_are_short),
 		T(phase_arguments), /* last: it uses all names up */
 	};
 	return cmocka_run_group_tests(tests, make_bundle, NULL);
