@@ -3,13 +3,15 @@
  * Fault Logging).
  *
  * Invariant: a guest can cause faults at will, so the work of one poll is bounded and the log grows only with the logarithm of
- * the number of faults. Records are freed as they are read, so later faults are seen.
+ * the number of faults. Records are freed as they are read, and what a poll leaves behind is looked at again soon, so later faults
+ * are seen.
  */
 #include "core/console.h"
 #include "core/errno.h"
 #include "core/apic.h"
 #include "core/irq.h"
 #include "core/percpu.h"
+#include "core/time.h"
 #include "iommu/vtd.h"
 
 #define MAX_SOURCES 64
@@ -17,10 +19,14 @@
 #define ALWAYS_LOGGED 32  /* faults of one device that are logged each; then only at powers of two */
 #define MAX_PASSES 4      /* over a unit's records in one poll: new faults may arrive meanwhile */
 #define FAULT_CPU 0
+#define LOOK_AGAIN_US 10000
 
 static struct { bool used; rid_t rid; u64 count; } sources[MAX_SOURCES];
 static struct { const void *vm; u64 count; } vms[MAX_VMS];
 static const char *(*vm_namer)(void *vm);
+/* Armed by whichever CPU left something behind; waiting: until its function has begun, so no other CPU touches it meanwhile. */
+static struct timer again;
+static bool waiting;
 
 void vtd_faults_reset(void)
 {
@@ -28,6 +34,8 @@ void vtd_faults_reset(void)
 		sources[i].used = false;
 	for (u32 i = 0; i < MAX_VMS; i++)
 		vms[i].vm = NULL;
+	timer_cancel(&again);
+	waiting = false;
 }
 
 void vtd_faults_set_namer(const char *(*namer)(void *vm)) { vm_namer = namer; }
@@ -164,7 +172,28 @@ static u32 records_drain(struct vtd_unit *u, u32 first)
 	return handled;
 }
 
-/* Records first, overflow last: the unit records again only when it is cleared. */
+static void look_again(void *arg)
+{
+	(void)arg;
+	spin_lock(&vtd_lock);
+	waiting = false;
+	spin_unlock(&vtd_lock);
+	iommu_faults_poll();
+}
+
+static void arm_again(void)
+{
+	if (waiting)
+		return;
+	waiting = true;
+	again.fn = look_again;
+	timer_arm(&again, rdtsc() + us_to_tsc(LOOK_AGAIN_US));
+}
+
+/*
+ * Records first, overflow last: the unit records again only when it is cleared. While a record or the overflow is pending the unit
+ * sends no further event (VT-d 3.4, Fault Event Control Register), so one that still is after all passes gets a timer.
+ */
 void vtd_faults_poll(struct vtd_unit *u)
 {
 	for (u32 pass = 0; pass < MAX_PASSES; pass++) {
@@ -176,9 +205,11 @@ void vtd_faults_poll(struct vtd_unit *u)
 			vtd_write32(u, VTD_FSTS, VTD_FSTS_PFO);
 			log_limited(ALWAYS_LOGGED, "VT-d fault: more faults at unit %u than it has records for", u->index);
 		} else if (!handled) {
-			return;
+			break;
 		}
 	}
+	if (vtd_read32(u, VTD_FSTS) & (VTD_FSTS_PPF | VTD_FSTS_PFO))
+		arm_again();
 }
 
 /* irq_fn: runs from irq_poll on FAULT_CPU. */

@@ -163,6 +163,46 @@ static void a_storm_does_not_flood_the_console(void **state)
 	iommu_forget_vm(&stub);
 }
 
+/*
+ * One record, and a device that takes it whenever it is free. What one poll leaves behind would block the record for everybody, and
+ * without an event: so it is looked at again.
+ */
+static void a_storm_does_not_hold_back_others(void **state)
+{
+	static u8 other;
+	(void)state;
+	struct iommu_domain *d = domain(), *quiet = iommu_domain_create(&other, &stub.vm_owner);
+	assert_int_equal(iommu_attach(d, VF0), 0);
+	assert_int_equal(iommu_attach(quiet, VF1), 0);
+	UNIT0->storm = VF0;
+	assert_int_equal(dma(VF0, 0x7000, true), 5);
+	stub.irq_fn(stub.irq_arg, 0x51); /* comes back, although the storm goes on */
+	for (u32 i = 0; i < 100; i++) {
+		assert_int_equal(model_reg32(UNIT0, 0x34) & 1, 1);
+		assert_true(stub_timer());
+	}
+	u64 counted = stats().faults;
+	assert_in_range(counted, 101, 1000);
+	assert_int_equal(iommu_faults_of(&stub) >= counted, true); /* looks, too; the timer stays armed, once */
+	UNIT0->storm.v = 0;
+	u32 events = UNIT0->events;
+	assert_int_equal(dma(VF1, 0x8000, true), 5); /* lost: there is no room, nor an event */
+	assert_int_equal(UNIT0->events, events);
+	assert_true(stub_timer());
+	assert_int_equal(model_reg32(UNIT0, 0x34) & 3, 0);
+	assert_false(stub_timer()); /* nothing is left, nobody looks again */
+	assert_int_equal(dma(VF1, 0x9000, true), 5);
+	assert_int_equal(UNIT0->events, events + 1);
+	stub.irq_fn(stub.irq_arg, 0x51);
+	assert_true(stub_logged("01:10.2 write at iova 0x9000"));
+	assert_int_equal(iommu_faults_of(&other), 1);
+	assert_false(stub_timer());
+	end_domain(d, VF0);
+	end_domain(quiet, VF1);
+	iommu_forget_vm(&stub);
+	iommu_forget_vm(&other);
+}
+
 static void overflow_is_cleared(void **state)
 {
 	(void)state;
@@ -272,7 +312,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(interrupts), T(interrupt_arguments), T(x2apic_ids), T(faults_are_reported),
-		T(a_storm_does_not_flood_the_console), T(overflow_is_cleared), T(without_a_vector_faults_are_polled),
+		T(a_storm_does_not_flood_the_console), T(a_storm_does_not_hold_back_others), T(overflow_is_cleared), T(without_a_vector_faults_are_polled),
 		T(a_refused_descriptor), T(a_queue_that_stops), T(isolation),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

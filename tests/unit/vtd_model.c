@@ -65,6 +65,13 @@ static u32 fault(struct model *m, rid_t rid, u64 info, u32 reason, bool read)
 	return reason;
 }
 
+/* The unit can record again: once, and then there is no room. */
+static void storm(struct model *m)
+{
+	for (u32 i = 0; i < 2 && m->storm.v; i++)
+		fault(m, m->storm, 0x7000, 5, false);
+}
+
 /* ---- invalidation ---- */
 
 static void flush_contexts(struct model *m, u64 lo)
@@ -217,11 +224,11 @@ void mmio_write32(volatile void *p, u32 v)
 	if (reg == 0x18)
 		command(m, v);
 	else if (reg == 0x34)
-		*reg32(m, reg) &= ~(v & 0x71); /* write one to clear; PPF follows the records */
+		*reg32(m, reg) &= ~(v & 0x71), storm(m); /* write one to clear; PPF follows the records */
 	else if (reg == 0x64)
 		*reg32(m, reg) = (v & 1u << 31) | v >> 31;
 	else if (reg >= record_at(m, 0) && reg < record_at(m, records(m)) && (reg & 15) == 12)
-		*reg32(m, reg) &= ~(v & 1u << 31), update_ppf(m);
+		*reg32(m, reg) &= ~(v & 1u << 31), update_ppf(m), storm(m);
 	else
 		*reg32(m, reg) = v;
 }

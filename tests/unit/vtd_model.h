@@ -27,6 +27,7 @@ struct model {
 	bool deaf_queue;             /* the queue never advances */
 	u32 deaf_types;              /* descriptors of these types (bit set) are taken but change nothing */
 	u32 refused_types;           /* … stop the queue with an error */
+	rid_t storm;                 /* not 0: a device that faults twice whenever the unit can record again */
 	/* what was seen */
 	u32 violations;              /* of the rules for software */
 	const char *violation;
@@ -62,11 +63,15 @@ struct stub_state {
 	u32 clflushes;
 	void (*irq_fn)(void *arg, u8 vector);
 	void *irq_arg;
+	struct timer *timer;         /* armed */
+	u32 timers;                  /* armed so far */
 	char log[1 << 16];
 	u32 log_lines;
 };
 extern struct stub_state stub;
 void stub_reset(void);
 bool stub_logged(const char *text);
+/* Let the armed timer expire. False: none is armed. */
+bool stub_timer(void);
 
 #endif

@@ -129,6 +129,27 @@ u64 tsc_khz(void) { return 1; } /* a second is a thousand ticks: waits for what 
 u64 wait_begin(void) { return rdtsc(); }
 void wait_end(u64 start) { (void)start; }
 void wait_pause(u32 *polls) { (void)polls; }
+void timer_arm(struct timer *t, u64 deadline)
+{
+	ASSERT(!stub.timer);
+	t->deadline = deadline;
+	stub.timer = t;
+	stub.timers++;
+}
+void timer_cancel(struct timer *t)
+{
+	if (stub.timer == t)
+		stub.timer = NULL;
+}
+bool stub_timer(void)
+{
+	struct timer *t = stub.timer;
+
+	stub.timer = NULL;
+	if (t)
+		t->fn(t->arg);
+	return t;
+}
 
 const struct pci_dev *pci_find_rid(rid_t rid)
 {
