@@ -87,6 +87,10 @@ UNIT_nic_hc_irq_SRCS = $(UNIT_nic_hc_SRCS)
 UNIT_sriov_SRCS = nic/sriov.c
 UNIT_upstream_SRCS = nic/upstream.c $(NIC_FAKES)
 
+UNIT_TESTS += state port_mode
+UNIT_state_SRCS = nic/state.c
+UNIT_port_mode_SRCS = nic/port_mode.c nic/port_state.c nic/state.c
+
 # What a VM is made of, on fakes of memory, console and outer.
 CORE_FAKES := tests/unit/core_fakes.c
 LOADER_SRCS := core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c
@@ -150,6 +154,7 @@ FORCE:
 endif
 
 -include tests/machine/rules.mk
+-include tests/linux/rules.mk
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -169,11 +174,14 @@ run: all machine ## boot Nestling in Nestling with a guest on a virtual function
 UNIT_PROGRAMS = $(UNIT_TESTS:%=$(B)/unit/test_%)
 QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' 'python3 tests/machine/test_machine.py'
 
-test: both $(UNIT_PROGRAMS) machine ## all tests: style, unit tests, scenarios on the test machine
+test: both $(UNIT_PROGRAMS) machine linux ## all tests: style, unit tests, scenarios on the test machine
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py'
 
-test-long: both $(UNIT_PROGRAMS) machine ## the same with the scenarios that take long
+test-long: both $(UNIT_PROGRAMS) machine linux ## the same with the scenarios that take long
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py --long'
+
+.PHONY: linux
+linux: $(LINUX_PARTS)
 
 check: both $(UNIT_PROGRAMS) sizes ## quick: gcc and clang builds, unit tests, style, sizes
 	@python3 tests/total.py $(QUICK_TESTS)

@@ -111,7 +111,7 @@ enum nest_hypercall {
 	HC_NIC_FREE = 29,
 	/*
 	 * (handle) Stop the function's queues; their heads, tails and rings stay. Frames for the port are lost meanwhile unless it is in
-	 * emulation. 0 (also if quiesced already), -ETIMEDOUT (a queue does not stop; nothing changed).
+	 * emulation. 0 (also if quiesced already), -EBUSY (a transaction is prepared), -ETIMEDOUT (a queue does not stop; nothing changed).
 	 */
 	HC_NIC_QUIESCE = 30,
 	/* (handle) Start them again where they stopped. 0, -EINVAL (not quiesced). */

@@ -14,6 +14,8 @@ int port_quiesce(struct nic_port *p)
 {
 	if (p->quiesced)
 		return 0;
+	if (p->prepared) /* a commit must find the function running */
+		return -EBUSY;
 	int r = p->lower->ops->quiesce(p->lower);
 	p->quiesced = !r;
 	return r;
