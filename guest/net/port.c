@@ -25,7 +25,7 @@ static int call_out(u64 nr, u64 a0, void *rec, u64 len)
 static u64 list_len(u64 n) { return MIN(n, (u64)NEST_DMA_MAX) * sizeof(struct nest_nic_dma); }
 
 int port_info(u32 port, struct nest_nic_info *out) { return call_out(HC_NIC_INFO, port, out, sizeof(*out)); }
-s64 port_alloc(u32 port) { return nest_call(HC_NIC_ALLOC, port, 0, 0, 0); }
+s64 port_alloc(u32 port, u32 flags) { return nest_call(HC_NIC_ALLOC, port, flags, 0, 0); }
 int port_configure(u64 h, const struct nest_nic_conf *conf) { return call_in(HC_NIC_CONFIGURE, h, 0, conf, sizeof(*conf)); }
 int port_map_regs(u64 h, u64 gpa) { return (int)nest_call(HC_NIC_MAP_REGS, h, gpa, 0, 0); }
 int port_unmap_regs(u64 h) { return (int)nest_call(HC_NIC_UNMAP_REGS, h, 0, 0, 0); }
@@ -38,3 +38,34 @@ int port_stats(u64 h, struct nest_nic_stats *out) { return call_out(HC_NIC_STATS
 s64 port_reg_read(u64 h, u64 offset) { return nest_call(HC_NIC_REG_READ, h, offset, 0, 0); }
 int port_reg_write(u64 h, u64 offset, u64 v) { return (int)nest_call(HC_NIC_REG_WRITE, h, offset, v, 0); }
 int port_free(u64 h) { return (int)nest_call(HC_NIC_FREE, h, 0, 0, 0); }
+int port_quiesce(u64 h) { return (int)nest_call(HC_NIC_QUIESCE, h, 0, 0, 0); }
+int port_resume(u64 h) { return (int)nest_call(HC_NIC_RESUME, h, 0, 0, 0); }
+int port_save(u64 h, struct nest_nic_state *out) { return call_out(HC_NIC_SAVE, h, out, sizeof(*out)); }
+int port_restore(u64 h, const struct nest_nic_state *in) { return call_in(HC_NIC_RESTORE, h, 0, in, sizeof(*in)); }
+
+int port_prepare(u32 port, u32 mode) { return (int)nest_call(HC_NIC_PREPARE, port, mode, 0, 0); }
+s64 port_commit(u32 port, u32 mode) { return nest_call(HC_NIC_COMMIT, port, mode, 0, 0); }
+int port_abort(u32 port, u32 mode) { return (int)nest_call(HC_NIC_ABORT, port, mode, 0, 0); }
+int port_fence(u32 port) { return (int)nest_call(HC_NIC_FENCE, port, 0, 0, 0); }
+int port_want(u32 port, u32 mode) { return (int)nest_call(HC_NIC_WANT, port, mode, 0, 0); }
+int port_totals(u32 port, struct nest_nic_stats *out) { return call_out(HC_NIC_PORT_STATS, port, out, sizeof(*out)); }
+
+s64 port_plugin(u32 port, u32 offset, u8 *piece)
+{
+	s64 n = nest_call(HC_NIC_PLUGIN, port, offset, 0, 0);
+
+	if (n > (s64)NEST_PLUGIN_PIECE)
+		return -EIO;
+	if (n > 0)
+		memcpy(piece, nest_record(), (u64)n);
+	return n;
+}
+
+s64 port_fault(u32 levels, u32 op, u64 index, struct nest_fault *out)
+{
+	memset(nest_record(), 0, sizeof(*out));
+	s64 r = nest_call(HC_FAULT, levels, op, index, 0);
+	if (out)
+		memcpy(out, nest_record(), sizeof(*out));
+	return r;
+}

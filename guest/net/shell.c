@@ -123,7 +123,7 @@ int nic_open(struct nic *n)
 		return fail("no plugin for this family of devices", -ENODEV);
 	if ((err = env_init(n)))
 		return fail("memory", err);
-	s64 handle = port_alloc(n->port);
+	s64 handle = port_alloc(n->port, 0);
 	if (handle <= 0) {
 		err = fail("allocate", handle ? (int)handle : -EIO);
 		goto free_state;

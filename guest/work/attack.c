@@ -216,7 +216,7 @@ u32 work_attack(const struct cmdline *c)
 		return work_check(false, "attack-port");
 	memset(a.rig->canary, CANARY, sizeof(a.rig->canary));
 	make_frame(&a, c, info.mac);
-	s64 h = port_alloc(port);
+	s64 h = port_alloc(port, 0);
 	if (work_check(h > 0, "attack-alloc"))
 		return 1;
 	a.handle = (u64)h;

@@ -173,14 +173,14 @@ u32 work_torture_nic(const struct cmdline *c)
 	nest_phase(PHASE_CONTROL);
 	failed += work_check_result(port_info(63, &info), -ENOENT, "info-no-such-port");
 	failed += work_check_result(port_info(~0u, &info), -ENOENT, "info-port-huge");
-	failed += work_check_result(port_alloc(63), -ENOENT, "alloc-no-such-port");
+	failed += work_check_result(port_alloc(63, 0), -ENOENT, "alloc-no-such-port");
 	failed += no_such_handle(NOT_A_HANDLE, "invented");
 	failed += no_such_handle(0, "zero");
 	failed += no_such_handle(FIRST_HANDLE, "of-another-vm"); /* if one has its port open for the first time */
-	s64 h = port_alloc(port);
+	s64 h = port_alloc(port, 0);
 	if (work_check(h > 0, "alloc"))
 		return failed + 1;
-	failed += work_check_result(port_alloc(port), -EBUSY, "alloc-twice");
+	failed += work_check_result(port_alloc(port, 0), -EBUSY, "alloc-twice");
 	failed += no_such_handle((u64)h + 0x100, "next-generation");
 	failed += no_such_handle((u64)h | 1ull << 32, "high-bits");
 	failed += bad_windows((u64)h) + bad_dma((u64)h) + bad_irqs((u64)h) + forbidden_registers((u64)h);
