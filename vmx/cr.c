@@ -18,11 +18,20 @@ static u64 merged(u64 real, u64 mask, u64 shadow) { return (real & ~mask) | (sha
 u64 vcpu_read_cr0(void) { return merged(vmread(VMCS_GUEST_CR0), vmread(VMCS_CR0_MASK), vmread(VMCS_CR0_READ_SHADOW)); }
 u64 vcpu_read_cr4(void) { return merged(vmread(VMCS_GUEST_CR4), vmread(VMCS_CR4_MASK), vmread(VMCS_CR4_READ_SHADOW)); }
 
-/* Cache control never reaches the machine (CD, NW); NE must stay on; without unrestricted guest also PE and PG are ours. */
+/*
+ * Cache control never reaches the machine (CD, NW); NE must stay on; without unrestricted guest also PE and PG are ours, with it
+ * while the guest is in VMX operation, where it may not clear them (SDM 3C, Restrictions on VMX Operation).
+ */
 u64 vcpu_cr0_owned(const struct vcpu *v)
 {
-	(void)v;
-	return CR0_CD | CR0_NW | CR0_NE | ~CR0_DEFINED | (no_ug_needed() ? CR0_PE | CR0_PG | CR0_WP : 0);
+	u64 modes = no_ug_needed() ? CR0_PE | CR0_PG | CR0_WP : nested_vmx_on(v) ? CR0_PE | CR0_PG : 0;
+	return CR0_CD | CR0_NW | CR0_NE | ~CR0_DEFINED | modes;
+}
+
+void vcpu_cr0_owned_changed(const struct vcpu *v)
+{
+	vmwrite(VMCS_CR0_READ_SHADOW, vcpu_read_cr0());
+	vmwrite(VMCS_CR0_MASK, vcpu_cr0_owned(v));
 }
 
 /* Bits that the guest may set: what the CPU has, less what we hide in CPUID. */

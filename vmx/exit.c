@@ -124,7 +124,7 @@ static enum exit_action exit_window(struct vcpu *v)
 static enum exit_action exit_hlt(struct vcpu *v)
 {
 	v->core.count.halts++;
-	v->halted_if = (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) || nested_in_l2(v);
+	v->halted_if = (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF) || nested_interrupt_exits(v);
 	__atomic_store_n(&v->state, VCPU_HALTED, __ATOMIC_SEQ_CST);
 	if (vlapic_has_work(v))
 		v->state = VCPU_RUNNABLE;

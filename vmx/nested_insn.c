@@ -95,6 +95,7 @@ static void enter_vmx(struct vcpu *v, u64 region)
 	n->vmxon_gpa = region;
 	n->current_gpa = ~0ull;
 	n->vmx_on = true;
+	vcpu_cr0_owned_changed(v);
 }
 
 enum exit_action exit_vmxon(struct vcpu *v)
@@ -129,6 +130,7 @@ enum exit_action exit_vmxoff(struct vcpu *v)
 	ept02_free_all(v);
 	v->nested->vmx_on = false;
 	v->nested->vmxon_gpa = ~0ull;
+	vcpu_cr0_owned_changed(v);
 	if (v->nested->init_blocked) {
 		v->nested->init_blocked = 0;
 		vcpu_request(v, VCPU_REQ_INIT);

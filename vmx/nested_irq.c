@@ -36,6 +36,8 @@ bool nested_take_notification(struct vcpu *v, u8 vector)
 	return true;
 }
 
+bool nested_interrupt_exits(const struct vcpu *v) { return nested_in_l2(v) && pin12(&v->nested->v12, PIN_EXT_INT); }
+
 bool nested_post_direct(struct vcpu *v, hpa_t pi, u8 vector)
 {
 	struct nested *n = v->nested;

@@ -118,22 +118,25 @@ void vcpu_load_vmcs(struct vcpu *v, struct vmcs *m)
 }
 
 /* ---- requests ---- */
-void vcpu_wake(struct vcpu *v)
+void vcpu_look_again(struct vcpu *v)
 {
-	u32 halted = VCPU_HALTED;
-	if (!__atomic_compare_exchange_n(&v->state, &halted, VCPU_RUNNABLE, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
-		return;
 	sched_note(v);
 	if (v->core.cpu != this_cpu()->index)
 		apic_send(cpus[v->core.cpu].apic_id, IRQ_VEC_KICK);
 }
 
+void vcpu_wake(struct vcpu *v)
+{
+	u32 halted = VCPU_HALTED;
+	if (!__atomic_compare_exchange_n(&v->state, &halted, VCPU_RUNNABLE, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		return;
+	vcpu_look_again(v);
+}
+
 void vcpu_request(struct vcpu *v, u32 bits)
 {
 	__atomic_or_fetch(&v->requests, bits, __ATOMIC_SEQ_CST);
-	sched_note(v);
-	if (v->core.cpu != this_cpu()->index)
-		apic_send(cpus[v->core.cpu].apic_id, IRQ_VEC_KICK);
+	vcpu_look_again(v);
 }
 
 /* INIT and SIPI (SDM 3A, MP Initialization Protocol): INIT resets and waits, a SIPI is taken only while waiting. */
@@ -180,6 +183,8 @@ void vcpu_take_requests(struct vcpu *v)
 		ept_flush_here(ept_pointer(&v->core.vm->ept));
 		nested_flush_ept(v);
 	}
+	if (r & VCPU_REQ_LEVEL)
+		vlapic_take_level(v);
 	if (r & VCPU_REQ_INIT)
 		take_init(v);
 	if (r & VCPU_REQ_SIPI)

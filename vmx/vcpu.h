@@ -41,6 +41,7 @@ enum vcpu_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_OFF };
 #define VCPU_REQ_SIPI BIT(2)
 #define VCPU_REQ_NMI BIT(3)
 #define VCPU_REQ_START BIT(4)  /* first run: fill vmcs01 */
+#define VCPU_REQ_LEVEL BIT(5)  /* a level-triggered interrupt was raised */
 
 /* An event that must be injected at the next entry (also one that an exit interrupted: IDT-vectoring information). */
 struct vcpu_event { u32 info, error, insn_len; };
@@ -60,7 +61,7 @@ struct vcpu {
 	struct vm_entry_state entry;
 	struct vcpu_event event;     /* for the level that runs now */
 	bool nmi_pending;
-	bool halted_if;              /* RFLAGS.IF at the HLT that halted it */
+	bool halted_if;              /* an interrupt ends the HLT that halted it */
 	bool real_mode_fallback;     /* no unrestricted guest: paging is emulated by an identity table (vmx/no_ug.c) */
 
 	struct vlapic *vlapic;
@@ -121,6 +122,8 @@ void vcpu_reset(struct vcpu *v);
 void vcpu_request(struct vcpu *v, u32 bits);
 /* Make a halted vCPU runnable and see to it that its CPU notices. Any CPU. */
 void vcpu_wake(struct vcpu *v);
+/* Something came for v: its CPU asks vlapic_has_work if it is halted. What wakes it is decided there alone. Any CPU. */
+void vcpu_look_again(struct vcpu *v);
 /* ---- exits (vmx/exit.c and its family) ---- */
 /* Handle the exit that has just happened; v->event and RIP are set for the next entry. False: the VM has ended. */
 bool exit_dispatch(struct vcpu *v);
@@ -149,6 +152,8 @@ u64 vcpu_read_cr4(void);
 /* Bits of CR0/CR4 that we own for vmcs01; for the nested merge. */
 u64 vcpu_cr0_owned(const struct vcpu *v);
 u64 vcpu_cr4_owned(const struct vcpu *v);
+/* VMX operation has begun or ended: it decides about vcpu_cr0_owned. Precondition: vmcs01 loaded. */
+void vcpu_cr0_owned_changed(const struct vcpu *v);
 /* Write as if by MOV to CR. False: would be #GP (nothing changed). */
 bool vcpu_set_cr0(struct vcpu *v, u64 value);
 bool vcpu_set_cr4(struct vcpu *v, u64 value);

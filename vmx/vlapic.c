@@ -61,7 +61,7 @@ int pi_drain(struct pi_desc *pi, u8 *regs)
 static void notify(struct vcpu *v)
 {
 	if (READ_ONCE(v->state) == VCPU_HALTED)
-		vcpu_wake(v);
+		vcpu_look_again(v);
 	if (v->core.cpu != this_cpu()->index && READ_ONCE(v->in_guest))
 		apic_send(cpus[v->core.cpu].apic_id, vmx_caps.posted ? IRQ_VEC_PI : IRQ_VEC_KICK);
 }
@@ -76,21 +76,23 @@ void vlapic_post(struct vcpu *v, u8 vector)
 void vlapic_post_level(struct vcpu *v, u8 vector)
 {
 	__atomic_or_fetch(&v->vlapic->level[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
-	if (pi_post(v->pi, vector))
-		notify(v);
+	vcpu_request(v, VCPU_REQ_LEVEL);
 }
 
-/* Level-triggered vectors that became pending: TMR and the EOI-exit bitmap follow (SDM 3A, Trigger Mode Register). */
-static void sync_level(struct vlapic *a)
+/* Before they can be delivered, TMR and the EOI-exit bitmap say that their EOI is wanted (SDM 3A, Trigger Mode Register). */
+void vlapic_take_level(struct vcpu *v)
 {
+	struct vlapic *a = v->vlapic;
 	for (u32 i = 0; i < 4; i++) {
 		u64 bits = READ_ONCE(a->level[i]) ? __atomic_exchange_n(&a->level[i], 0, __ATOMIC_SEQ_CST) : 0;
 		if (!bits)
 			continue;
 		*word(a->regs, APIC_TMR, (u8)(i * 64)) |= (u32)bits;
 		*word(a->regs, APIC_TMR, (u8)(i * 64 + 32)) |= (u32)(bits >> 32);
+		*word(a->regs, APIC_IRR, (u8)(i * 64)) |= (u32)bits;
+		*word(a->regs, APIC_IRR, (u8)(i * 64 + 32)) |= (u32)(bits >> 32);
 		a->eoi_exit[i] |= bits;
-		a->eoi_stale = true;
+		a->eoi_stale = a->stale = a->maybe_irr = true;
 	}
 }
 
@@ -100,7 +102,6 @@ void vlapic_sync(struct vcpu *v)
 	if (!(READ_ONCE(v->pi->control) & PI_ON))
 		return;
 	pi_drain(v->pi, a->regs);
-	sync_level(a);
 	a->maybe_irr = true;
 	a->stale = true;
 	if (nested_in_l2(v)) {

@@ -2,8 +2,8 @@
  * The guest's local APIC: one register page per vCPU, virtualised by the CPU where it can (virtual-interrupt delivery,
  * APIC-register virtualisation, posted interrupts), in software otherwise (SDM 3A, APIC; SDM 3C, APIC Virtualization).
  *
- * Invariant: interrupts for a vCPU are always posted to its pi descriptor first (any CPU); only its own CPU moves them
- * to IRR, in vlapic_sync.
+ * Invariant: interrupts for a vCPU are always posted to its pi descriptor first (any CPU), level-triggered ones to `level`; only
+ * its own CPU moves them to IRR, in vlapic_sync and vlapic_take_level.
  */
 #ifndef VMX_VLAPIC_H
 #define VMX_VLAPIC_H
@@ -25,7 +25,7 @@ struct vlapic {
 	u64 tsc_deadline;
 	struct vlapic_timer *slot; /* its timer: outlives the VM, see vlapic.c */
 	u64 timer_start;     /* TSC when the count in TMICT began */
-	u64 level[4];        /* vectors whose next delivery is level-triggered; atomic */
+	u64 level[4];        /* level-triggered vectors that have been raised; atomic */
 	u64 eoi_exit[4];     /* EOI-exit bitmap: these vectors' EOI must reach the I/O APIC */
 	bool maybe_irr;      /* false: IRR is certainly empty */
 	bool stale;          /* vmcs01's interrupt status (eoi_stale: EOI-exit bitmap) no longer matches */
@@ -37,8 +37,12 @@ void vlapic_free(struct vcpu *v);
 void vlapic_reset(struct vcpu *v);
 /* Raise a fixed interrupt. Any CPU: PIR bit, then notification or wake-up. */
 void vlapic_post(struct vcpu *v, u8 vector);
-/* The same for a level-triggered source: its EOI goes to the I/O APIC. */
+/*
+ * The same for a level-triggered source, whose EOI goes to the I/O APIC. Never by the descriptor: the CPU would deliver it without
+ * the EOI-exit bitmap. The vCPU comes out of the guest instead, and takes it by vlapic_take_level.
+ */
 void vlapic_post_level(struct vcpu *v, u8 vector);
+void vlapic_take_level(struct vcpu *v);
 /* PIR -> IRR, on the vCPU's own CPU; touches no VMCS (vlapic_prepare_entry brings vmcs01 up to date). */
 void vlapic_sync(struct vcpu *v);
 /* Highest IRR vector that PPR lets through, or -1. After vlapic_sync. */
