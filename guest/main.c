@@ -45,6 +45,12 @@ static const struct work works[] = {
 	{ "exception", work_exception, "die with a dump" },
 	{ "armed", work_armed, "end with the APIC timer running" },
 	{ "nowhere", work_nowhere, "jump to where there is no memory" },
+	{ "smp-level", work_smp_level, "level-triggered interrupts to vCPU 1" },
+	{ "smp-cli-hlt", work_smp_cli_hlt, "vCPU 1 halts with interrupts off" },
+	{ "smp-spin", work_smp_spin, "vCPU 1 spins from now on" },
+	{ "wake", work_wake, "halt until the timer comes, often" },
+	{ "real-mode", work_real_mode, "an exception in real mode" },
+	{ "xcr0", work_xcr0, "XCR0 stays as set" },
 };
 
 /* What a value may be; README.md says what each means to which workload. */
@@ -64,6 +70,7 @@ static const struct option options[] = {
 	{ "samples", OPTION_NUMBER, 1, 1u << 20 },
 	{ "strict", OPTION_NUMBER, 0, 1 },
 	{ "watch", OPTION_NUMBER, 0, 1 },
+	{ "xcr0", OPTION_NUMBER, 1, 0x2ff },
 	{ "attack_iova", OPTION_LIST, 0, ~0ull },
 	{ "attack_wait", OPTION_NUMBER, 0, 1 },
 };

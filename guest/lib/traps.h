@@ -28,6 +28,8 @@ bool apic_init(void);
 u32 apic_id(void);
 /* Handler of an interrupt vector (32..254); NULL unbinds. The end-of-interrupt is sent after it. */
 void irq_bind(u8 vector, irq_handler fn, void *arg);
+/* The next NMI, on whatever vCPU, is no failure. */
+void nmi_expect(void);
 /* Interrupts taken so far; of these, by nobody's vector. */
 u64 irq_taken(void);
 u64 irq_unbound(void);

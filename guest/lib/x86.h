@@ -31,6 +31,9 @@ static inline void zero_bytes(void *dst, u64 n)
 	__asm__ volatile("rep stosb" : "+D"(dst), "+c"(n) : "a"(0) : "memory");
 }
 
+/* Only an NMI, INIT or SMI ends this HLT. */
+static inline void irq_disable_halt(void) { __asm__ volatile("cli; hlt" ::: "memory"); }
+
 static inline void trap_breakpoint(void) { __asm__ volatile("int3" ::: "memory"); }
 static inline void trap_undefined(void) { __asm__ volatile("ud2" ::: "memory"); }
 /* A VMX instruction outside VMX operation: #UD by the SDM. */

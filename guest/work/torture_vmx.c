@@ -10,6 +10,7 @@
 #include "guest/lib/memory.h"
 #include "guest/lib/traps.h"
 #include "guest/lib/x86.h"
+#include "guest/work/modes.h"
 #include "guest/work/work.h"
 
 #define CPUID1_ECX_VMX BIT(5)
@@ -97,6 +98,16 @@ static u32 set_vmxe(bool on, int want, const char *name)
 	return work_check_result(fault_catch(load_cr4, &cr4), want, name);
 }
 
+/* MOV to CR0 with these bits clear, from 32-bit code: 64-bit code may never clear PG. want: the vector, or -1. */
+static u32 clear_cr0(u64 bits, int want, const char *name)
+{
+	u64 cr0 = read_cr0() & ~bits;
+	int got = fault_catch(compat_write_cr0, &cr0);
+
+	modes_gdt_restore();
+	return work_check_result(got, want, name) + work_check((read_cr0() & bits) == bits, "cr0-as-before");
+}
+
 static u32 all_undefined(enum op first, const char *when)
 {
 	u32 failed = 0;
@@ -136,6 +147,8 @@ static u32 without_vmcs(u32 revision)
 
 	failed += set_vmxe(false, VEC_GP, "cr4-vmxe-in-vmx-operation");
 	failed += work_check_result(fault_catch(load_cr0, &cr0), VEC_GP, "cr0-ne-in-vmx-operation");
+	failed += clear_cr0(CR0_PG, VEC_GP, "cr0-pg-in-vmx-operation");
+	failed += clear_cr0(CR0_PG | CR0_PE, VEC_GP, "cr0-pe-in-vmx-operation");
 	failed += at_cpl3(user_vmread, "vmread-at-cpl3") + at_cpl3(user_vmlaunch, "vmlaunch-at-cpl3") + at_cpl3(user_vmxon, "vmxon-again-at-cpl3");
 	failed += expect(VMREAD, FIELD_PIN, 0, INVALID, "without-vmcs") + expect(VMWRITE, FIELD_PIN, 0, INVALID, "without-vmcs");
 	failed += expect(VMLAUNCH, 0, 0, INVALID, "without-vmcs") + expect(VMRESUME, 0, 0, INVALID, "without-vmcs");
@@ -203,7 +216,8 @@ static u32 leaving(void)
 	u32 failed = expect_at(VMCLEAR, (u64)vmcs, 0, "current") + expect(VMREAD, FIELD_PIN, 0, INVALID, "after-vmclear");
 
 	failed += expect(VMLAUNCH, 0, 0, INVALID, "after-vmclear") + expect(VMXOFF, 0, 0, 0, "good");
-	return failed + expect(VMXOFF, 0, 0, FAULT(VEC_UD), "again") + set_vmxe(false, -1, "cr4-vmxe-off");
+	return failed + expect(VMXOFF, 0, 0, FAULT(VEC_UD), "again") + set_vmxe(false, -1, "cr4-vmxe-off") +
+	       clear_cr0(CR0_PG, -1, "cr0-pg-outside-vmx-operation");
 }
 
 static u32 no_vmx(void)

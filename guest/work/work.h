@@ -31,6 +31,12 @@ u32 work_armed(const struct cmdline *c);
 u32 work_triplefault(const struct cmdline *c);
 u32 work_exception(const struct cmdline *c);
 u32 work_nowhere(const struct cmdline *c);
+u32 work_smp_level(const struct cmdline *c);
+u32 work_smp_cli_hlt(const struct cmdline *c);
+u32 work_smp_spin(const struct cmdline *c);
+u32 work_wake(const struct cmdline *c);
+u32 work_real_mode(const struct cmdline *c);
+u32 work_xcr0(const struct cmdline *c);
 
 /* Phases by name (HC_PHASE): all workloads use these. */
 #define PHASE_BOOT "boot"
