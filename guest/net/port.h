@@ -31,14 +31,14 @@ int port_resume(u64 handle);
 int port_save(u64 handle, struct nest_nic_state *out);
 int port_restore(u64 handle, const struct nest_nic_state *in);
 
-/* By port. mode: NEST_MODE_*. port_commit returns the head of the function's ring, port_plugin the bytes of the piece. */
+/* By port. mode: NEST_MODE_*. port_commit returns the head of the function's ring, port_plugin the bytes put at piece (room for NEST_PLUGIN_PIECE). */
 int port_prepare(u32 port, u32 mode);
 s64 port_commit(u32 port, u32 mode);
 int port_abort(u32 port, u32 mode);
 int port_fence(u32 port);
 int port_want(u32 port, u32 mode);
 int port_totals(u32 port, struct nest_nic_stats *out);
-s64 port_plugin(u32 port, u32 offset, u8 piece[NEST_PLUGIN_PIECE]);
+s64 port_plugin(u32 port, u32 offset, u8 *piece);
 
 /* HC_FAULT: op is NEST_FAULT_*; out, for a query, may be NULL. */
 s64 port_fault(u32 levels, u32 op, u64 index, struct nest_fault *out);
