@@ -30,7 +30,7 @@ IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/i
 	iommu/vtd_unit.c
 NIC_SRCS := nic/igb.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c \
 	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c \
-	nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c nic/vnet.c
+	nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c nic/upstream_dev.c nic/vnet.c
 GUEST_SRCS := guest/start.S guest/main.c \
 	guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c \

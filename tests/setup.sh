@@ -219,27 +219,56 @@ install_newlib() {
     work=
 }
 
+# Fetches the newest package whose name matches $1 into the directory $2 and unpacks it there to root/; false, with a word, if not.
+unpack_package() {
+    local pattern=$1 dir=$2 package
+    package=$(apt-cache search --names-only "$pattern" | awk '{ print $1 }' | sort -V | tail -n 1)
+    if [ -z "$package" ]; then
+        as_root apt-get update > build/setup-apt.log 2>&1 || true
+        package=$(apt-cache search --names-only "$pattern" | awk '{ print $1 }' | sort -V | tail -n 1)
+    fi
+    [ -n "$package" ] || { say "no package $pattern in the host's apt sources"; return 1; }
+    say "fetching $package (to unpack, not to install)"
+    (cd "$dir" && apt-get -o APT::Sandbox::User=root download "$package") > build/setup-foreign.log 2>&1 &&
+        dpkg-deb -x "$dir/$package"_*.deb "$dir/root" && rm "$dir/$package"_*.deb && return 0
+    say "$package could not be fetched (build/setup-foreign.log)"
+    return 1
+}
+
 # A kernel that is not ours, for the tests: Debian's Xen is a multiboot ELF. Unpacked, not installed. Without it the
 # tests that boot it say so and are skipped.
 install_foreign() {
     [ ! -s build/foreign/xen.elf ] || return 0
-    local package
-    package=$(apt-cache search --names-only '^xen-hypervisor-[0-9.]+-amd64$' | awk '{ print $1 }' | sort -V | tail -n 1)
-    if [ -z "$package" ]; then
-        as_root apt-get update > build/setup-apt.log 2>&1 || true
-        package=$(apt-cache search --names-only '^xen-hypervisor-[0-9.]+-amd64$' | awk '{ print $1 }' | sort -V | tail -n 1)
-    fi
-    [ -n "$package" ] || { say "no xen-hypervisor package in the host's apt sources: no foreign kernel to test with"; return 0; }
-    say "fetching $package as a foreign kernel"
     work=$(mktemp -d build/.setup.XXXXXX)
-    mkdir "$work/root" "$work/foreign"
-    if (cd "$work" && apt-get -o APT::Sandbox::User=root download "$package") > build/setup-foreign.log 2>&1 &&
-        dpkg-deb -x "$work"/xen-hypervisor-*.deb "$work/root" &&
+    mkdir "$work/foreign"
+    if unpack_package '^xen-hypervisor-[0-9.]+-amd64$' "$work" &&
         zcat "$work"/root/boot/xen-*-amd64.gz > "$work/foreign/xen.elf"; then
         rm -rf build/foreign
         mv -T "$work/foreign" build/foreign
     else
-        say "$package could not be fetched (build/setup-foreign.log): no foreign kernel to test with"
+        say "no foreign kernel to test with"
+    fi
+    rm -rf "$work"
+    work=
+}
+
+# A stock Linux guest: Debian's kernel for clouds with its virtio network driver, and busybox.
+install_linux() {
+    [ ! -s build/linux/vmlinuz ] || return 0
+    local module
+    work=$(mktemp -d build/.setup.XXXXXX)
+    mkdir "$work/linux"
+    if unpack_package '^linux-image-[0-9.+deb-]+-cloud-amd64$' "$work" && unpack_package '^busybox-static$' "$work"; then
+        cp "$work"/root/boot/vmlinuz-* "$work/linux/vmlinuz"
+        cp "$(find "$work/root" -path '*bin/busybox' -type f)" "$work/linux/busybox"
+        for module in failover net_failover virtio_net; do
+            find "$work/root" -name "$module.ko*" -exec cp {} "$work/linux" \;
+        done
+        find "$work/linux" -name '*.ko.xz' -exec unxz {} +
+        rm -rf build/linux
+        mv -T "$work/linux" build/linux
+    else
+        say "no Linux guest to test with"
     fi
     rm -rf "$work"
     work=
@@ -253,6 +282,7 @@ install_trixie
 [ -z "$work" ] || { as_root rm -rf --one-file-system "$work"; work=; }
 install_newlib
 install_foreign
+install_linux
 
 # What the Makefile has to know; rewritten only when it changes, since make then starts over.
 gnu_efi=$(dirname "$(dpkg -L gnu-efi | grep '/crt0-efi-x86_64\.o$')")

@@ -34,12 +34,13 @@ class Guest:
     """What runs innermost: ours, or a kernel of the user's."""
 
     def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02", vmx=True,
-                 name="guest", canary=False):
-        """mac "": no NIC. canary: one more module, of known contents (canary.py)."""
+                 name="guest", canary=False, mode="passthrough", emulated=False):
+        """mac "": no NIC. mode: in which its port starts; emulated: where it stays. canary: one more module, of known contents (canary.py)."""
         self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
         self.cmdline, self.memory, self.cpus, self.mac = cmdline, memory, list(cpus), mac
         self.modules = [Path(m) for m in modules]
         self.vmx, self.name, self.canary = vmx, name, canary
+        self.nic_words = "mode=emulation passthrough=off" if emulated else f"mode={mode}"
 
     def files(self):
         return dict({p.name: p.read_bytes() for p in [self.kernel, *self.modules]},
@@ -47,7 +48,7 @@ class Guest:
 
     def section(self, port):
         modules = [m.name for m in self.modules] + ([canary.FILE] if self.canary else [])
-        nics = [f"port{port} mode=passthrough mac={self.mac}"] if self.mac else []
+        nics = [f"port{port} {self.nic_words} mac={self.mac}"] if self.mac else []
         return section(self.name, self.kernel.name, self.memory, self.cpus, self.cmdline, modules, nics, self.vmx)
 
 
@@ -66,13 +67,13 @@ def bundle(depth, guests, cpus=1):
     for _ in range(depth - 1):
         memory = (memory + LEVEL_MIB + 1) // 2 * 2
         text = section("inner", "nestling.elf", memory, range(cpus), "", ["inner.cpio"],
-                       [f"port{i} mode=passthrough mac={mac}" for i, mac in enumerate(macs)])
+                       [f"port{i} {g.nic_words} mac={g.mac}" for i, g in enumerate(g for g in guests if g.mac)])
         files = {"nestling.cfg": (head + text).encode(), "inner.cpio": cpio.archive(files),
                  "nestling.elf": paths.built("nestling.elf", "Nestling").read_bytes()}
     return files
 
 
-GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary"}
+GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated"}
 
 
 def guest_of(stanza):

@@ -8,9 +8,9 @@ from pathlib import Path
 FILE_MODE = 0o100644
 
 
-def entry(name, content, inode):
+def entry(name, content, inode, mode=FILE_MODE):
     """One member; header and content are padded to four bytes."""
-    fields = [inode, FILE_MODE, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
+    fields = [inode, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
     head = b"070701" + b"".join(b"%08X" % f for f in fields) + name.encode() + b"\0"
     return pad(head) + pad(content)
 

@@ -184,6 +184,9 @@ def check_needs(s):
         if need == "tap":
             if reason := network.tap_possible():
                 raise Skip(reason)
+        elif need == "linux":
+            if not (paths.BUILD / "linux" / "shim.elf").exists():
+                raise Skip("no Linux guest: Debian's kernel could not be fetched (make setup says why)")
         elif need == "foreign":
             if not (paths.BUILD / "foreign" / "xen.elf").exists():
                 raise Skip("no foreign kernel: the host's apt sources have no xen-hypervisor package")
