@@ -54,11 +54,12 @@ UNIT_guest_cmdline_SRCS = guest/lib/cmdline.c guest/lib/mbi.c
 UNIT_guest_blast_SRCS = guest/work/blast_proto.c
 
 # With a clock, ports and cache lines of the test's own: as in iommu below, a directory stands before core/x86.h.
-UNIT_TESTS += acpi irq mem ptab
+UNIT_TESTS += acpi irq mem pci ptab
 UNIT_acpi_SRCS = core/acpi.c core/acpi_tables.c tests/unit/log.c
 UNIT_irq_SRCS = core/irq.c core/time.c tests/unit/cpu_model/core/x86.h
 UNIT_irq_CFLAGS = -Itests/unit/cpu_model
 UNIT_mem_SRCS = core/mem.c tests/unit/log.c
+UNIT_pci_SRCS = core/pci.c tests/unit/log.c
 UNIT_ptab_SRCS = core/ptab.c tests/unit/vtd_model/core/x86.h
 UNIT_ptab_CFLAGS = -Itests/unit/vtd_model
 

@@ -26,12 +26,26 @@
 #define CONFIG_SIZE 0x1000
 
 /* PCIe capability (PCIe Base Specification, PCI Express Capability Structure). */
+#define EXP_FLAGS 2
+#define EXP_FLAGS_PORT BITS(7, 4)
+#define EXP_PORT_UPSTREAM 5
 #define EXP_DEVCAP 4
 #define EXP_DEVCAP_FLR BIT(28)
 #define EXP_DEVCTL 8
 #define EXP_DEVCTL_FLR BIT(15)
 #define EXP_DEVSTA 10
 #define EXP_DEVSTA_PENDING BIT(5)
+
+/* Access Control Services (PCIe Base Specification, ACS Extended Capability); capability and control have the same bits. */
+#define ACS_CAP 4
+#define ACS_CTL 6
+#define ACS_SV BIT(0)  /* source validation: a requester ID that is not of this subtree is refused */
+#define ACS_RR BIT(2)  /* peer-to-peer requests go upstream … */
+#define ACS_CR BIT(3)  /* … and so do completions */
+#define ACS_UF BIT(4)  /* upstream forwarding: the same for what targets the port's own subtree */
+#define ACS_EC BIT(5)  /* egress control: exempts neighbours from RR */
+#define ACS_DT BIT(6)  /* direct translated peer to peer: exempts what claims to be translated */
+
 #define FLR_PENDING_US 100000
 #define FLR_WAIT_US 100000
 #define FLR_READY_US 1000000
@@ -315,6 +329,35 @@ int pci_bar(rid_t r, u16 off, hpa_t *base, u64 *size)
 	if (!mask || (*size & (*size - 1)) || !base->v || (base->v & (*size - 1)))
 		return -EINVAL;
 	return 0;
+}
+
+/* ---- access control ---- */
+
+/*
+ * What a port does not offer is what it has no use for (a root port without peer to peer has no RR). A switch's upstream port
+ * only passes on what its downstream ports decided, and usually has no ACS.
+ */
+static bool acs_port_enable(rid_t port)
+{
+	u16 acs = pci_find_ext_cap(port, PCI_EXT_CAP_ID_ACS), exp = pci_find_cap(port, PCI_CAP_ID_EXP);
+
+	if (!acs)
+		return exp && FIELD_GET(EXP_FLAGS_PORT, pci_read16(port, (u16)(exp + EXP_FLAGS))) == EXP_PORT_UPSTREAM;
+	u16 want = pci_read16(port, (u16)(acs + ACS_CAP)) & (u16)(ACS_SV | ACS_RR | ACS_CR | ACS_UF);
+	u16 control = pci_read16(port, (u16)(acs + ACS_CTL)) & (u16)~(ACS_EC | ACS_DT);
+	pci_write16(port, (u16)(acs + ACS_CTL), control | want);
+	/* Some root ports have the register elsewhere. */
+	return (pci_read16(port, (u16)(acs + ACS_CTL)) & (want | ACS_EC | ACS_DT)) == want;
+}
+
+void pci_acs_enable(rid_t r)
+{
+	const struct pci_dev *d = pci_find_rid(r);
+
+	for (s32 i = d ? d->parent : -1; i >= 0; i = devs[i].parent)
+		if (!acs_port_enable(devs[i].rid))
+			log_line("pci: " RID_FMT " has no access control services: what is behind it may reach neighbours of " RID_FMT
+				 " past the IOMMU", RID_ARG(devs[i].rid), RID_ARG(r));
 }
 
 /* ---- reset ---- */

@@ -27,6 +27,7 @@ typedef struct { u16 v; } rid_t;
 #define PCI_CAP_ID_MSI 5
 #define PCI_CAP_ID_EXP 0x10
 #define PCI_CAP_ID_MSIX 0x11
+#define PCI_EXT_CAP_ID_ACS 0xd
 #define PCI_EXT_CAP_ID_ARI 0xe
 #define PCI_EXT_CAP_ID_SRIOV 0x10
 
@@ -60,6 +61,11 @@ u16 pci_find_cap(rid_t r, u8 id);
 u16 pci_find_ext_cap(rid_t r, u16 id);
 /* Address and size of a memory BAR at config offset `off` (0x10.. or inside the SR-IOV capability). 0, -EINVAL (I/O or unset). */
 int pci_bar(rid_t r, u16 off, hpa_t *base, u64 *size);
+/*
+ * Have every port above a function send requests of its subtree up to the root complex, and so through the IOMMU, instead of across to
+ * a neighbour. A port that cannot is named on the console. For what VMs will own, before they do.
+ */
+void pci_acs_enable(rid_t r);
 /* Function-level reset by the PCIe capability, with the specified wait. 0, -ENOTSUP, -ETIMEDOUT. */
 int pci_flr(rid_t r);
 

@@ -94,6 +94,7 @@ int sriov_enable(struct sriov *s, rid_t pf, u32 want, const char **why)
 	*s = (struct sriov){ .pf = pf, .cap = pci_find_ext_cap(pf, PCI_EXT_CAP_ID_SRIOV) };
 	if (!s->cap)
 		return -ENOTSUP;
+	pci_acs_enable(pf); /* before a VF exists that a VM could send across the switch above it */
 	u16 control = ari_enable(pf) ? SRIOV_CONTROL_ARI : 0;
 	pci_write16(pf, (u16)(s->cap + SRIOV_CONTROL), control);
 	pci_write32(pf, (u16)(s->cap + SRIOV_PAGE_SIZE), SRIOV_PAGE_SIZE_4K);

@@ -71,6 +71,12 @@ int pci_bar(rid_t r, u16 off, hpa_t *base, u64 *size)
 	*size = 0x4000;
 	return 0;
 }
+static u32 acs_before; /* writes when the ports above were told to isolate; 0: never */
+void pci_acs_enable(rid_t r)
+{
+	assert_int_equal(r.v, PF.v);
+	acs_before = nr_writes + 1;
+}
 u64 tsc_khz(void) { return 1000; }
 u64 wait_begin(void) { return rdtsc(); }
 void wait_end(u64 start) { (void)start; }
@@ -80,7 +86,7 @@ static int start(void **state)
 {
 	(void)state;
 	memset(space, 0, sizeof(space));
-	nr_writes = 0;
+	nr_writes = acs_before = 0;
 	has_sriov = has_ari = has_bars = true;
 	function.parent = 0;
 	bridge.subordinate = 1;
@@ -118,6 +124,7 @@ static void enabled_with_ari(void **state)
 	assert_int_equal(pci_read16(PF, CAP + 0x20), 1);        /* 4 KiB pages */
 	int ari = write_of(BRIDGE, EXP + 0x28, 1 << 5), number = write_of(PF, CAP + 0x10, 7), on = write_of(PF, CAP + 8, 1);
 	assert_true(ari >= 0 && number > ari && on > number);
+	assert_in_range(acs_before, 1, on + 1);
 	sriov_settle(&s);
 	assert_true(rdtsc() >= s.ready_tsc);
 	sriov_disable(PF);
