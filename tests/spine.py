@@ -34,12 +34,15 @@ class Guest:
     """What runs innermost: ours, or a kernel of the user's."""
 
     def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02", vmx=True,
-                 name="guest", canary=False, mode="passthrough", emulated=False):
-        """mac "": no NIC. mode: in which its port starts; emulated: where it stays. canary: one more module, of known contents (canary.py)."""
+                 name="guest", canary=False, mode="passthrough", emulated=False, level=0):
+        """
+        mac "": no NIC. mode: in which its port starts; emulated: where it stays. level: where it runs, 0 = innermost.
+        canary: one more module, of known contents (canary.py).
+        """
         self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
         self.cmdline, self.memory, self.cpus, self.mac = cmdline, memory, list(cpus), mac
         self.modules = [Path(m) for m in modules]
-        self.vmx, self.name, self.canary = vmx, name, canary
+        self.vmx, self.name, self.canary, self.level = vmx, name, canary, level
         self.nic_words = "mode=emulation passthrough=off" if emulated else f"mode={mode}"
 
     def files(self):
@@ -52,28 +55,34 @@ class Guest:
         return section(self.name, self.kernel.name, self.memory, self.cpus, self.cmdline, modules, nics, self.vmx)
 
 
-def bundle(depth, guests, cpus=1):
+def bundle(depth, guests, cpus=1, head="on_last_exit = exit"):
     """
-    The bundle of L0 as {name: bytes}: depth 1 is the guest (or a list of guests) alone, each further level one Nestling
-    around it. Guests with a MAC get port0, port1 ... in turn.
+    The bundle of L0 as {name: bytes}: depth 1 is the guest (or a list of guests) alone, each further level one Nestling around it.
+    A guest with a level of its own runs there, beside the inner Nestling. Guests with a MAC get port0, port1 ... of their level in turn,
+    after those that the inner has for its guests. head: lines of section [nestling], at every level.
     """
     guests = guests if isinstance(guests, list) else [guests]
-    macs = [g.mac for g in guests if g.mac]
-    head = "[nestling]\non_last_exit = exit\n"
-    text = "".join(g.section(macs.index(g.mac) if g.mac else None) for g in guests)
-    files = {name: data for g in guests for name, data in g.files().items()}
-    memory = sum(g.memory for g in guests) + sum(map(len, files.values())) // (1 << 20)
-    files["nestling.cfg"] = (head + text).encode()
-    for _ in range(depth - 1):
-        memory = (memory + LEVEL_MIB + 1) // 2 * 2
-        text = section("inner", "nestling.elf", memory, range(cpus), "", ["inner.cpio"],
-                       [f"port{i} {g.nic_words} mac={g.mac}" for i, g in enumerate(g for g in guests if g.mac)])
-        files = {"nestling.cfg": (head + text).encode(), "inner.cpio": cpio.archive(files),
-                 "nestling.elf": paths.built("nestling.elf", "Nestling").read_bytes()}
+    files, nics, memory = {}, [], 0     # of the inner at the level below: its bundle, the ports it needs
+    for level in range(depth, 0, -1):
+        here = [g for g in guests if (g.level or depth) == level]
+        text = f"[nestling]\n{head}\n"
+        ports = list(nics)
+        if level < depth:
+            memory = (memory + LEVEL_MIB + 1) // 2 * 2
+            text += section("inner", "nestling.elf", memory, range(cpus), "", ["inner.cpio"],
+                            [f"port{i} {words}" for i, words in enumerate(nics)])
+            files = {"inner.cpio": cpio.archive(files), "nestling.elf": paths.built("nestling.elf", "Nestling").read_bytes()}
+        for g in here:
+            text += g.section(len(ports) if g.mac else None)
+            ports += [f"{g.nic_words} mac={g.mac}"] if g.mac else []
+            files.update(g.files())
+        nics = ports
+        memory += sum(g.memory for g in here) + sum(map(len, files.values())) // (1 << 20)
+        files["nestling.cfg"] = text.encode()
     return files
 
 
-GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated"}
+GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated", "level"}
 
 
 def guest_of(stanza):
@@ -88,12 +97,13 @@ def guest_of(stanza):
 
 def bundle_of(stanza):
     """
-    The bundle for the key `spine` of a scenario: depth; levels_cpus: CPUs of the levels between; and the guest's keys, or
-    guests: a list of tables of them.
+    The bundle for the key `spine` of a scenario: depth; levels_cpus: CPUs of the levels between; fault_injection: on
+    at every level; and the guest's keys, or guests: a list of tables of them.
     """
-    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests")}
+    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests", "fault_injection")}
     guests = [guest_of(dict(own, **g)) for g in stanza.get("guests", [{}])]
-    return bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1))
+    head = "on_last_exit = exit" + ("\nfault_injection = on" if stanza.get("fault_injection") else "")
+    return bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1), head)
 
 
 # --- traffic ---------------------------------------------------------------------------------------------------------
