@@ -14,8 +14,8 @@ BOOT_SRCS := boot/entry.S boot/boot_main.c boot/multiboot2.c boot/memmap.c boot/
 EFI_SRCS := boot/efi_main.c boot/efi_bundle.c boot/efi_image.c boot/efi_handoff.c boot/efi_payload.S \
 	boot/memmap.c boot/serial.c
 CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/config.c core/config_value.c core/console.c \
-	core/exception.c core/fault.c core/hypercall.c core/idt.S core/insn.c core/insn_emulate.c core/irq.c core/libc.c \
-	core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c core/main.c core/mem.c core/outer.c \
+	core/exception.c core/fault.c core/hypercall.c core/idt.S core/insn.c core/insn_emulate.c core/ioapic.c core/irq.c core/libc.c \
+	core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c core/main.c core/mem.c core/monitor.c core/outer.c \
 	core/paging.c core/panic.c core/pci.c core/percpu.c core/poweroff.c core/ptab.c core/report.c \
 	core/report_print.c core/symbols.c core/time.c core/vacpi.c core/vdev.c core/vioapic.c core/vm.c core/vm_mem.c \
 	core/vmisc.c core/vpci.c core/vpic.c core/vuart.c
@@ -30,11 +30,12 @@ IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/i
 	iommu/vtd_unit.c
 NIC_SRCS := nic/igb.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c \
 	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c \
-	nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c nic/upstream_dev.c nic/vnet.c
+	nic/plugin_igbvf.S nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c \
+	nic/upstream_dev.c nic/vnet.c
 GUEST_SRCS := guest/start.S guest/main.c \
 	guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c \
-	guest/net/ip.c guest/net/net.c guest/net/port.c guest/net/shell.c guest/net/vf_plugin.c \
+	guest/net/ip.c guest/net/net.c guest/net/port.c guest/net/shell.c nic/plugin/igbvf.c \
 	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/cycle.c guest/work/echo.c \
 	guest/work/end.c guest/work/exits.c guest/work/modes.S guest/work/ping.c guest/work/smp.c guest/work/smp_irq.c \
 	guest/work/states.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_vmx.c guest/work/tscloop.c
@@ -49,7 +50,7 @@ UNIT_multiboot2_SRCS = boot/multiboot2.c boot/memmap.c
 
 UNIT_TESTS += guest_ip guest_vf guest_cmdline guest_blast
 UNIT_guest_ip_SRCS = guest/net/ip.c
-UNIT_guest_vf_SRCS = guest/net/vf_plugin.c
+UNIT_guest_vf_SRCS = nic/plugin/igbvf.c
 UNIT_guest_cmdline_SRCS = guest/lib/cmdline.c guest/lib/mbi.c
 UNIT_guest_blast_SRCS = guest/work/blast_proto.c
 
@@ -244,6 +245,30 @@ $(B)/nestling.debug: $(KERNEL_OBJS) $(B)/obj/symbols1.o linker.ld
 $(B)/nestling.elf: $(B)/nestling.debug
 	@objcopy --strip-all $< $@
 
+# ---- plugins: flat images that the hypervisor carries and hands to guests (core/plugin.h) ----
+
+PLUGIN_CFLAGS = -std=gnu11 -O2 -g $(WARN) -ffreestanding -fpie -fvisibility=hidden -mcmodel=small -mno-red-zone -mgeneral-regs-only \
+	-fno-stack-protector -fcf-protection=none -fno-jump-tables -fno-strict-aliasing -fno-asynchronous-unwind-tables \
+	-ffile-prefix-map=$(CURDIR)=.
+PLUGIN_OBJS = $(call objects,nic/plugin/header.S) $(call objects,nic/plugin/igbvf.c,plugin/)
+
+$(B)/obj/plugin/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC      $< (plugin)"
+	@$(CC) $(PLUGIN_CFLAGS) $(INCLUDE) -MMD -MP -c -o $@ $<
+$(B)/obj/seal: nic/plugin/seal.c core/plugin.h core/crc32.h
+	@mkdir -p $(@D)
+	@$(CC) -std=gnu11 -O2 $(WARN) -I. -o $@ $<
+# plugin.ld ends the link where data or relocations are left.
+$(B)/igbvf.plugin: $(PLUGIN_OBJS) nic/plugin/plugin.ld $(B)/obj/seal
+	@echo "  LD      $@"
+	@ld -pie --no-dynamic-linker -z noexecstack -e 0 -T nic/plugin/plugin.ld -o $(B)/obj/igbvf.plugin.elf $(PLUGIN_OBJS)
+	@objcopy -O binary -j .image $(B)/obj/igbvf.plugin.elf $@
+	@$(B)/obj/seal $@
+$(B)/obj/nic/plugin_igbvf.S.o: nic/plugin_igbvf.S $(B)/igbvf.plugin
+	@mkdir -p $(@D)
+	@$(CC) -DPLUGIN='"$(B)/igbvf.plugin"' -c -o $@ $<
+
 # ---- the EFI loader ----
 
 EFI_OBJS = $(call objects,$(EFI_SRCS),efi/)
@@ -285,4 +310,4 @@ $(B)/unit/test_$(1): tests/unit/test_$(1).c tests/unit/panic.c $(UNIT_$(1)_SRCS)
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t))))
 
--include $(patsubst %.o,%.d,$(KERNEL_OBJS) $(EFI_OBJS) $(GUEST_OBJS))
+-include $(patsubst %.o,%.d,$(KERNEL_OBJS) $(PLUGIN_OBJS) $(EFI_OBJS) $(GUEST_OBJS))

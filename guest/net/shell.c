@@ -11,10 +11,16 @@
 #include "guest/lib/memory.h"
 #include "guest/lib/traps.h"
 #include "guest/net/port.h"
+#include "nic/plugin/igbvf.h"
 
 #define IDLE_US 100 /* one round of waiting by spinning */
 
-static const struct nic_plugin_ops *const plugins[] = { &vf_plugin };
+static const struct nic_plugin_ops vf_plugin = {
+	.abi = NIC_PLUGIN_ABI, .size = sizeof(struct nic_plugin_ops), .name = "igbvf", .state_len = IGBVF_STATE_LEN,
+	.dma_len = IGBVF_DMA_LEN, .start = igbvf_start, .stop = igbvf_stop, .tx = igbvf_tx, .tx_kick = igbvf_tx_kick,
+	.tx_pending = igbvf_tx_pending, .rx_poll = igbvf_rx_poll, .rx_before = igbvf_rx_before, .irq_enable = igbvf_irq_enable,
+	.stats = igbvf_stats,
+};
 static u8 *dma_pool; /* device memory is kept for the next opening: pages are never given back */
 static u64 dma_pool_len;
 
@@ -24,13 +30,7 @@ static int fail(const char *what, int err)
 	return err;
 }
 
-static const struct nic_plugin_ops *find_plugin(const struct nest_nic_info *info)
-{
-	for (u32 i = 0; i < ARRAY_SIZE(plugins); i++)
-		if (plugins[i]->abi == NIC_PLUGIN_ABI && plugins[i]->size >= sizeof(*plugins[i]) && !plugins[i]->probe(info))
-			return plugins[i];
-	return NULL;
-}
+static const struct nic_plugin_ops *find_plugin(const struct nest_nic_info *info) { return info->family == 1 ? &vf_plugin : NULL; }
 
 static u8 *dma_memory(u64 len)
 {

@@ -8,7 +8,7 @@
 #include "guest/lib/clock.h"
 #include "guest/lib/memory.h"
 #include "guest/lib/traps.h"
-#include "guest/net/igbvf_regs.h"
+#include "nic/plugin/igbvf_regs.h"
 #include "guest/net/port.h"
 #include "guest/work/work.h"
 

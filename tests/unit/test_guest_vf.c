@@ -1,5 +1,5 @@
 /*
- * guest/net/vf_plugin.c and igbvf_regs.h: descriptors as the 82576 reads them, and the rings against a device played by the
+ * nic/plugin/igbvf.c and igbvf_regs.h: descriptors as the 82576 reads them, and the rings against a device played by the
  * test, whose registers are memory.
  */
 #include <setjmp.h>
@@ -11,8 +11,8 @@
 
 #include <cmocka.h>
 
-#include "guest/net/igbvf_regs.h"
-#include "core/plugin.h"
+#include "nic/plugin/igbvf.h"
+#include "nic/plugin/igbvf_regs.h"
 
 #define RING 256u
 #define IOVA_BASE 0x40000000ull
@@ -38,19 +38,20 @@ static int setup(void **state)
 {
 	(void)state;
 	regs = aligned_alloc(4096, 0x4000);
-	dma = aligned_alloc(4096, vf_plugin.dma_len);
-	state_mem = calloc(1, vf_plugin.state_len);
+	dma = aligned_alloc(4096, IGBVF_DMA_LEN);
+	state_mem = calloc(1, IGBVF_STATE_LEN);
 	memset(regs, 0, 0x4000);
-	memset(dma, 0, vf_plugin.dma_len);
-	env = (struct nic_plugin_env){ sizeof(env), 1514, regs, dma, IOVA_BASE, 1000, rx, &env };
+	memset(dma, 0, IGBVF_DMA_LEN);
+	env = (struct nic_plugin_env){ .size = sizeof(env), .max_frame = 1514, .regs = regs, .dma = dma, .dma_iova = IOVA_BASE,
+				       .tsc_khz = 1000, .rx = rx, .rx_arg = &env };
 	nr_frames = device_rx = device_tx = 0;
-	return vf_plugin.start(state_mem, &env);
+	return igbvf_start(state_mem, &env);
 }
 
 static int teardown(void **state)
 {
 	(void)state;
-	assert_int_equal(vf_plugin.stop(state_mem), 0);
+	assert_int_equal(igbvf_stop(state_mem), 0);
 	assert_int_equal(reg(VF_TXQ + VFQ_DCTL) | reg(VF_RXQ + VFQ_DCTL), 0);
 	free(regs);
 	free(dma);
@@ -113,24 +114,22 @@ static void test_start(void **state)
 	assert_int_equal(reg(VF_IVAR), 0x80);
 	for (u32 r = 0; r < 0x1000; r += 4)
 		assert_int_equal(reg(r), 0); /* page 0 is not ours */
-	vf_plugin.irq_enable(state_mem, true);
+	igbvf_irq_enable(state_mem, true);
 	assert_int_equal(reg(VF_EIMS), 1);
 }
 
 static void test_start_refuses(void **state)
 {
 	struct nic_plugin_env bad = env;
-	void *mem = calloc(1, vf_plugin.state_len);
+	void *mem = calloc(1, IGBVF_STATE_LEN);
 
 	(void)state;
 	bad.max_frame = 4096;
-	assert_int_equal(vf_plugin.start(mem, &bad), -EINVAL);
+	assert_int_equal(igbvf_start(mem, &bad), -EINVAL);
 	bad = env, bad.size = 8;
-	assert_int_equal(vf_plugin.start(mem, &bad), -EINVAL);
+	assert_int_equal(igbvf_start(mem, &bad), -EINVAL);
 	bad = env, bad.dma_iova = 0x1008;
-	assert_int_equal(vf_plugin.start(mem, &bad), -EINVAL);
-	assert_int_equal(vf_plugin.probe(&(struct nest_nic_info){ .family = 1 }), 0);
-	assert_int_equal(vf_plugin.probe(&(struct nest_nic_info){ .family = 2 }), -ENODEV);
+	assert_int_equal(igbvf_start(mem, &bad), -EINVAL);
 	free(mem);
 }
 
@@ -143,7 +142,7 @@ static void test_receive(void **state)
 		u32 n = round % 7;
 		for (u32 i = 0; i < n; i++)
 			assert_true(device_receive(60 + round % 1000, VF_RX_DD | VF_RX_EOP));
-		assert_int_equal(vf_plugin.rx_poll(state_mem, 64), n);
+		assert_int_equal(igbvf_rx_poll(state_mem, 64), n);
 		total += n;
 		assert_int_equal(nr_frames, total);
 		if (n) {
@@ -152,7 +151,7 @@ static void test_receive(void **state)
 		}
 	}
 	struct nic_plugin_stats s;
-	vf_plugin.stats(state_mem, &s);
+	igbvf_stats(state_mem, &s);
 	assert_int_equal(s.rx_frames, total);
 	assert_int_equal(s.rx_errors, 0);
 }
@@ -165,8 +164,8 @@ static void test_receive_full_ring(void **state)
 	while (device_receive(60, VF_RX_DD | VF_RX_EOP))
 		n++;
 	assert_int_equal(n, RING - 1);
-	assert_int_equal(vf_plugin.rx_poll(state_mem, 100), 100);
-	assert_int_equal(vf_plugin.rx_poll(state_mem, 1000), RING - 1 - 100);
+	assert_int_equal(igbvf_rx_poll(state_mem, 100), 100);
+	assert_int_equal(igbvf_rx_poll(state_mem, 1000), RING - 1 - 100);
 	for (n = 0; device_receive(60, VF_RX_DD | VF_RX_EOP); n++)
 		;
 	assert_true(n >= RING - 1 - 32); /* given back but for the rest of one batch */
@@ -183,10 +182,10 @@ static void test_receive_bad(void **state)
 	device_receive(100, VF_RX_DD | VF_RX_EOP | VF_RX_RXE);
 	device_receive(65535, VF_RX_DD | VF_RX_EOP); /* longer than its buffer */
 	device_receive(100, VF_RX_DD | VF_RX_EOP);
-	assert_int_equal(vf_plugin.rx_poll(state_mem, 64), 6);
+	assert_int_equal(igbvf_rx_poll(state_mem, 64), 6);
 	assert_int_equal(nr_frames, 1);
 	assert_int_equal(last[0], 5);
-	vf_plugin.stats(state_mem, &s);
+	igbvf_stats(state_mem, &s);
 	assert_int_equal(s.rx_errors, 3);
 }
 
@@ -197,11 +196,11 @@ static void test_send(void **state)
 
 	(void)state;
 	memset(frame, 0x77, sizeof(frame));
-	assert_int_equal(vf_plugin.tx(state_mem, frame, 1515), -EINVAL);
-	assert_int_equal(vf_plugin.tx(state_mem, frame, 13), -EINVAL);
-	assert_int_equal(vf_plugin.tx(state_mem, frame, 14), 0);
+	assert_int_equal(igbvf_tx(state_mem, frame, 1515), -EINVAL);
+	assert_int_equal(igbvf_tx(state_mem, frame, 13), -EINVAL);
+	assert_int_equal(igbvf_tx(state_mem, frame, 14), 0);
 	assert_int_equal(reg(VF_TXQ + VFQ_TAIL), 0); /* no doorbell yet */
-	vf_plugin.tx_kick(state_mem);
+	igbvf_tx_kick(state_mem);
 	assert_int_equal(reg(VF_TXQ + VFQ_TAIL), 1);
 	struct vf_desc d = ring(VF_TXQ)[0], want = vf_tx_desc(d.lo, 60);
 	assert_int_equal(d.hi, want.hi);
@@ -210,16 +209,58 @@ static void test_send(void **state)
 	assert_int_equal(device_send(), 1);
 	for (u32 i = 0; i < 5000; i++) {
 		memset(frame, (int)i, 200);
-		while (vf_plugin.tx(state_mem, frame, 200)) {
-			vf_plugin.tx_kick(state_mem);
+		while (igbvf_tx(state_mem, frame, 200)) {
+			igbvf_tx_kick(state_mem);
 			assert_true(device_send() > 0);
 		}
 	}
-	vf_plugin.tx_kick(state_mem);
+	igbvf_tx_kick(state_mem);
 	device_send();
-	vf_plugin.stats(state_mem, &s);
+	igbvf_stats(state_mem, &s);
 	assert_int_equal(s.tx_frames, 5001);
 	assert_true(s.tx_full > 0);
+}
+
+static void test_send_pending(void **state)
+{
+	u8 frame[64] = { 0 };
+
+	(void)state;
+	for (u32 i = 0; i < 300; i++) {
+		assert_int_equal(igbvf_tx(state_mem, frame, 64), 0);
+		assert_int_equal(igbvf_tx_pending(state_mem), 1);
+		igbvf_tx_kick(state_mem);
+		assert_int_equal(igbvf_tx_pending(state_mem), 1);
+		device_send();
+		assert_int_equal(igbvf_tx_pending(state_mem), 0);
+	}
+}
+
+/* Where the ring was when the port was switched: so many are before it, counted round the end of the ring. */
+static void test_receive_before(void **state)
+{
+	(void)state;
+	assert_int_equal(igbvf_rx_before(state_mem, 0), 0);
+	assert_int_equal(igbvf_rx_before(state_mem, RING - 1), RING - 1);
+	assert_int_equal(igbvf_rx_before(state_mem, RING), -EINVAL);
+	for (u32 i = 0; i < 1000; i++) {
+		device_receive(60, VF_RX_DD | VF_RX_EOP);
+		device_receive(60, VF_RX_DD | VF_RX_EOP);
+		assert_int_equal(igbvf_rx_before(state_mem, device_rx), 2);
+		assert_int_equal(igbvf_rx_poll(state_mem, 2), 2);
+		assert_int_equal(igbvf_rx_before(state_mem, device_rx), 0);
+	}
+}
+
+/* What had arrived when it stopped is still there. */
+static void test_receive_after_stop(void **state)
+{
+	(void)state;
+	for (u32 i = 0; i < 40; i++)
+		device_receive(60, VF_RX_DD | VF_RX_EOP);
+	assert_int_equal(igbvf_stop(state_mem), 0);
+	assert_int_equal(igbvf_rx_poll(state_mem, RING), 40);
+	assert_int_equal(nr_frames, 40);
 }
 
 /* What the device does not know of yet is never taken for done, whatever is left in the ring. */
@@ -229,12 +270,12 @@ static void test_send_without_doorbell(void **state)
 	u32 n = 0;
 
 	(void)state;
-	while (vf_plugin.tx(state_mem, frame, 64) == 0)
+	while (igbvf_tx(state_mem, frame, 64) == 0)
 		n++;
 	assert_int_equal(n, RING - 1);
 	for (u32 i = 0; i < RING; i++)
 		ring(VF_TXQ)[i].hi |= VF_TX_DD;
-	assert_int_equal(vf_plugin.tx(state_mem, frame, 64), -EAGAIN);
+	assert_int_equal(igbvf_tx(state_mem, frame, 64), -EAGAIN);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -243,7 +284,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_descriptors), TEST(test_start), TEST(test_start_refuses), TEST(test_receive),
-		TEST(test_receive_full_ring), TEST(test_receive_bad), TEST(test_send), TEST(test_send_without_doorbell),
+		TEST(test_receive_full_ring), TEST(test_receive_bad), TEST(test_send), TEST(test_send_without_doorbell), TEST(test_send_pending),
+		TEST(test_receive_before), TEST(test_receive_after_stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,12 +1,13 @@
 /*
- * The VF plugin: one receive and one transmit ring of an 82576 virtual function (plugin.h has the contract).
+ * The plugin for a virtual function of the 82576: one receive and one transmit ring (core/plugin.h has the contract). It runs in the
+ * guest, handed up the chain as a flat image (header.S, plugin.ld); the instance that carries the image only hands it out.
  *
  * Invariant: descriptor i of either ring belongs to buffer i. Receive: the device owns [rx_next, rx_tail), at most
- * RING - 1. Transmit: it owns [tx_clean, tx_tail), of which it knows those before tx_known.
+ * RING - 1. Transmit: it owns [tx_clean, tx_tail), of which it knows those before tx_known. No data of its own but constants.
  */
-#include "guest/lib/x86.h"
-#include "guest/net/igbvf_regs.h"
-#include "core/plugin.h"
+#include "nic/plugin/igbvf.h"
+
+#include "nic/plugin/igbvf_regs.h"
 
 #define RING 256u
 #define BUF 2048u
@@ -30,9 +31,9 @@ struct vf {
 	struct nic_plugin_stats count;
 };
 
-static u64 iova_of(const struct vf *v, const void *p) { return v->iova + (u64)((const u8 *)p - (const u8 *)v->dma); }
+_Static_assert(sizeof(struct vf) <= IGBVF_STATE_LEN && sizeof(struct vf_dma) == IGBVF_DMA_LEN, "what the header says");
 
-static int vf_probe(const struct nest_nic_info *info) { return info->family == 1 ? 0 : -ENODEV; }
+static u64 iova_of(const struct vf *v, const void *p) { return v->iova + (u64)((const u8 *)p - (const u8 *)v->dma); }
 
 static bool queue_wait(const struct vf *v, u32 block, bool on)
 {
@@ -44,7 +45,7 @@ static bool queue_wait(const struct vf *v, u32 block, bool on)
 	return true;
 }
 
-static int vf_stop(void *state)
+int igbvf_stop(void *state)
 {
 	struct vf *v = state;
 
@@ -60,14 +61,14 @@ static void rx_fill(struct vf *v)
 		v->dma->rx[i] = vf_rx_desc(iova_of(v, v->dma->rx_buf[i]));
 }
 
-static int vf_start(void *state, const struct nic_plugin_env *env)
+int igbvf_start(void *state, const struct nic_plugin_env *env)
 {
 	struct vf *v = state;
 
 	if (env->size < sizeof(*env) || env->max_frame > BUF || !IS_ALIGNED(env->dma_iova, PAGE_SIZE))
 		return -EINVAL;
 	*v = (struct vf){ .env = env, .dma = (struct vf_dma *)env->dma, .regs = env->regs, .iova = env->dma_iova };
-	if (vf_stop(v))
+	if (igbvf_stop(v))
 		return -EIO;
 	rx_fill(v);
 	vf_write(v->regs, VF_EITR(0), 0);
@@ -88,7 +89,7 @@ static void tx_reclaim(struct vf *v)
 		v->tx_clean = (v->tx_clean + 1) % RING;
 }
 
-static int vf_tx(void *state, const u8 *frame, u32 len)
+int igbvf_tx(void *state, const u8 *frame, u32 len)
 {
 	struct vf *v = state;
 	u32 i = v->tx_tail, next = (i + 1) % RING, wire = MAX(len, FRAME_MIN);
@@ -101,8 +102,8 @@ static int vf_tx(void *state, const u8 *frame, u32 len)
 		v->count.tx_full++;
 		return -EAGAIN;
 	}
-	copy_bytes(v->dma->tx_buf[i], frame, len);
-	zero_bytes(v->dma->tx_buf[i] + len, wire - len);
+	__builtin_memcpy(v->dma->tx_buf[i], frame, len);
+	__builtin_memset(v->dma->tx_buf[i] + len, 0, wire - len);
 	struct vf_desc d = vf_tx_desc(iova_of(v, v->dma->tx_buf[i]), wire);
 	WRITE_ONCE(v->dma->tx[i].lo, d.lo);
 	WRITE_ONCE(v->dma->tx[i].hi, d.hi);
@@ -112,7 +113,7 @@ static int vf_tx(void *state, const u8 *frame, u32 len)
 	return 0;
 }
 
-static void vf_tx_kick(void *state)
+void igbvf_tx_kick(void *state)
 {
 	struct vf *v = state;
 
@@ -120,6 +121,14 @@ static void vf_tx_kick(void *state)
 		return;
 	v->tx_known = v->tx_tail;
 	vf_write(v->regs, VF_TXQ + VFQ_TAIL, v->tx_tail);
+}
+
+u32 igbvf_tx_pending(void *state)
+{
+	struct vf *v = state;
+
+	tx_reclaim(v);
+	return (v->tx_tail - v->tx_clean) % RING;
 }
 
 /* One descriptor that the device has written back. */
@@ -138,7 +147,7 @@ static void rx_one(struct vf *v, u32 i, u64 hi)
 	v->env->rx(v->env->rx_arg, v->dma->rx_buf[i], len);
 }
 
-static u32 vf_rx_poll(void *state, u32 budget)
+u32 igbvf_rx_poll(void *state, u32 budget)
 {
 	struct vf *v = state;
 	u32 n = 0;
@@ -158,28 +167,17 @@ static u32 vf_rx_poll(void *state, u32 budget)
 	return n;
 }
 
-static void vf_irq_enable(void *state, bool on)
+int igbvf_rx_before(const void *state, u32 head)
+{
+	/* At most RING - 1 descriptors are the device's, so no turn of the ring can hide in the difference. */
+	return head < RING ? (int)((head - ((const struct vf *)state)->rx_next) % RING) : -EINVAL;
+}
+
+void igbvf_irq_enable(void *state, bool on)
 {
 	struct vf *v = state;
 
 	vf_write(v->regs, on ? VF_EIMS : VF_EIMC, 1u);
 }
 
-static void vf_stats(const void *state, struct nic_plugin_stats *out) { *out = ((const struct vf *)state)->count; }
-
-const struct nic_plugin_ops vf_plugin = {
-	.abi = NIC_PLUGIN_ABI,
-	.size = sizeof(struct nic_plugin_ops),
-	.name = "igbvf",
-	.licence = "BSD-2-Clause",
-	.state_len = sizeof(struct vf),
-	.dma_len = ALIGN_UP(sizeof(struct vf_dma), PAGE_SIZE),
-	.probe = vf_probe,
-	.start = vf_start,
-	.stop = vf_stop,
-	.tx = vf_tx,
-	.tx_kick = vf_tx_kick,
-	.rx_poll = vf_rx_poll,
-	.irq_enable = vf_irq_enable,
-	.stats = vf_stats,
-};
+void igbvf_stats(const void *state, struct nic_plugin_stats *out) { *out = ((const struct vf *)state)->count; }

@@ -5,8 +5,8 @@
  * Invariant: constructors give the little-endian words as the device reads them; nothing here touches hardware but
  * vf_read/vf_write.
  */
-#ifndef GUEST_NET_IGBVF_REGS_H
-#define GUEST_NET_IGBVF_REGS_H
+#ifndef NIC_PLUGIN_IGBVF_REGS_H
+#define NIC_PLUGIN_IGBVF_REGS_H
 
 #include "core/x86.h"
 
