@@ -114,6 +114,11 @@ UNIT_nested_merge_SRCS = vmx/nested_merge.c vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_checks_SRCS = vmx/nested_check_ctl.c vmx/nested_check_host.c vmx/nested_check_guest.c vmx/nested_fields.c \
 	vmx/nested_cap.c
 
+# On the CPU model, too: MSRs are an x2APIC of the test's own.
+UNIT_TESTS += apic
+UNIT_apic_SRCS = core/apic.c tests/unit/log.c tests/unit/cpu_model/core/x86.h
+UNIT_apic_CFLAGS = -Itests/unit/cpu_model
+
 # ---- flags ----
 
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror

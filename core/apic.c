@@ -18,6 +18,11 @@
 #define APIC_EOI 0xb0
 #define APIC_SVR 0xf0
 #define APIC_SVR_ENABLE BIT(8)
+/*
+ * Our task priority: vectors 0-31, which are exceptions to us, are never delivered, whoever sends them; ours begin above (core/irq.h).
+ * VM entries and exits leave this register alone, and no guest reaches it (SDM 3A, Task and Processor Priorities).
+ */
+#define APIC_TPR_ABOVE_EXCEPTIONS 0x10
 #define APIC_ISR 0x100
 #define APIC_ESR 0x280
 #define APIC_LVT_CMCI 0x2f0
@@ -141,9 +146,9 @@ void apic_init_cpu(void)
 	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_EN);
 	if (x2) /* two steps: disabled to x2APIC at once is not allowed (SDM 3A, x2APIC State Transitions) */
 		wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | APIC_BASE_EXTD);
+	apic_write(APIC_TPR, APIC_TPR_ABOVE_EXCEPTIONS);
 	apic_write(APIC_SVR, APIC_SVR_ENABLE | IRQ_VEC_SPURIOUS);
 	lvt_mask_all();
-	apic_write(APIC_TPR, 0);
 	apic_write(APIC_ESR, 0);
 	drop_in_service();
 	timer_open();
