@@ -85,9 +85,12 @@ enum outcome {
 /* One processor, already reset by INIT. */
 static enum outcome start_one(u32 index, u32 id, hpa_t page)
 {
-	u8 *stack = pages_alloc(&mem_self, STACK_ORDER);
+	void *pages = pages_alloc(&mem_self, STACK_ORDER);
+	u8 *stack = pages ? stack_map(virt_to_hpa(pages), STACK_SIZE) : NULL;
 
 	if (!stack) {
+		if (pages)
+			pages_free(&mem_self, pages, STACK_ORDER);
 		log_line("CPU with APIC id %u: no memory for its stack", id);
 		return ABSENT;
 	}
@@ -101,7 +104,7 @@ static enum outcome start_one(u32 index, u32 id, hpa_t page)
 		return STRANDED;
 	log_line("CPU with APIC id %u does not start: going on without it", id);
 	cpus[index].stack = NULL;
-	pages_free(&mem_self, stack, STACK_ORDER);
+	pages_free(&mem_self, pages, STACK_ORDER); /* mapped still, and used by nobody */
 	return ABSENT;
 }
 

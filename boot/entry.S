@@ -272,5 +272,9 @@ pdpt_low:	.skip 4096
 pdpt_high:	.skip 4096
 pd_high:	.skip 4096
 pd_low:		.skip 4 * 4096
+	.globl boot_stack_guard, boot_stack
+boot_stack_guard:
+	.skip 4096 /* core/paging.c does not map it */
+boot_stack:
 	.skip 16384
 boot_stack_top:

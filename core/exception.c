@@ -68,12 +68,22 @@ u64 idt_base(void)
 	return (u64)idt;
 }
 
+/* A push into the guard page faults, and so does the delivery of that fault: a double fault, on its own stack. */
+static bool stack_overflow(const struct exc_frame *f)
+{
+	u64 below = (u64)this_cpu()->stack - read_cr2();
+
+	return f->vector == VEC_DF && below && below <= PAGE_SIZE;
+}
+
 static void dump(const struct exc_frame *f)
 {
 	u64 offset = 0;
 	const char *name = f->vector < ARRAY_SIZE(names) ? names[f->vector] : NULL;
 	const char *symbol = symbol_find(f->rip, &offset);
 
+	if (stack_overflow(f))
+		log_line("PANIC: stack overflow on CPU %u", this_cpu()->index);
 	log_line("PANIC: exception %lu %s, error %lx, on CPU %u", f->vector, name ? name : "(reserved)", f->error,
 		 this_cpu()->index);
 	log_line("rip %016lx %s+0x%lx  rflags %lx  cs %lx", f->rip, symbol ? symbol : "?", offset, f->rflags, f->cs);

@@ -73,5 +73,7 @@ bool mem_is_mapped(const void *p, u64 len);
 void *mmio_map(hpa_t a, u64 len) __must_check;
 /* Map firmware memory (ACPI) write-back, read-only; same rules, but RAM is allowed. */
 const void *firmware_map(hpa_t a, u64 len) __must_check;
+/* Map RAM of our own as a CPU's stack: the pages below and above it are not mapped. NULL: no room. Stays for ever. */
+void *stack_map(hpa_t a, u64 len) __must_check;
 
 #endif

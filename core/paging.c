@@ -2,7 +2,7 @@
  * Our own page tables and the CPU bits that go with them.
  *
  * Invariant: no mapping is both writable and executable; the text and rodata of the image are read-only in the direct map,
- * too. After mem_init entries are only added.
+ * too. After mem_init entries are only added. Below each CPU's stack lies a page that is not mapped.
  */
 #include "core/console.h"
 #include "core/mem.h"
@@ -37,6 +37,7 @@
 #define CPUID_X1_EDX_NX BIT(20)
 #define CPUID_X1_EDX_1G BIT(26)
 
+extern const char boot_stack_guard[], boot_stack[]; /* boot/entry.S */
 extern const char __image_start[], __text_end[], __rodata_end[], __image_end[];
 
 static const struct ptab_fmt kernel_fmt = {
@@ -99,7 +100,8 @@ static void map_image(void)
 {
 	map_image_part(__image_start, __text_end, LEAF | PTE_G);
 	map_image_part(__text_end, __rodata_end, LEAF | PTE_G | nx);
-	map_image_part(__rodata_end, __image_end, LEAF | PTE_W | PTE_G | nx);
+	map_image_part(__rodata_end, boot_stack_guard, LEAF | PTE_W | PTE_G | nx);
+	map_image_part(boot_stack, __image_end, LEAF | PTE_W | PTE_G | nx);
 }
 
 static void map_direct(u64 start, u64 end, u64 flags)
@@ -229,6 +231,11 @@ static void *window_map(hpa_t a, u64 len, u64 flags)
 void *mmio_map(hpa_t a, u64 len)
 {
 	return mem_touches_ram(a, len) ? NULL : window_map(a, len, LEAF | LEAF_UC | PTE_W | PTE_G | nx);
+}
+
+void *stack_map(hpa_t a, u64 len)
+{
+	return window_map(a, len, LEAF | PTE_W | PTE_G | nx);
 }
 
 const void *firmware_map(hpa_t a, u64 len)

@@ -29,6 +29,8 @@ _Static_assert(offsetof(struct tss, ist) == 36, "64-bit TSS");
 #define DESC_DATA 0x00cf93000000ffffull
 #define DESC_TSS_AVAILABLE 0x89ull
 
+extern char boot_stack[]; /* boot/entry.S */
+
 struct cpu cpus[MAX_CPUS];
 u32 nr_cpus = 1;
 
@@ -72,6 +74,8 @@ void percpu_init(u32 index, u32 apic_id)
 	c->self = c;
 	c->index = index;
 	c->apic_id = apic_id;
+	if (!c->stack) /* the boot CPU: the others got one before they came */
+		c->stack = boot_stack;
 	tss_fill(c);
 	gdt_fill(c);
 	lgdt(&d);
