@@ -29,7 +29,8 @@ VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx
 IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/iommu.c iommu/irte.c iommu/vtd_qi.c \
 	iommu/vtd_unit.c
 NIC_SRCS := nic/igb.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c \
-	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c \
+	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/nic_monitor.c nic/port.c nic/port_dma.c \
+	nic/port_irq.c \
 	nic/plugin_igbvf.S nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c \
 	nic/upstream_dev.c nic/vnet.c
 GUEST_SRCS := guest/start.S guest/main.c \

@@ -29,6 +29,12 @@ const struct acpi_header *acpi_find(const char *signature);
 struct acpi_cpus { u32 nr; u32 apic_id[64]; };
 /* Enabled processors in table order. 0, -ENOENT, -EINVAL. Pure: may be given any bytes of `len`. */
 int acpi_parse_madt(const void *table, u32 len, struct acpi_cpus *out);
+struct acpi_ioapics { u32 nr; struct { u8 id; u32 first; hpa_t base; } io[8]; }; /* first: interrupt of its pin 0 */
+/* The I/O APICs in table order. 0, -ENOENT, -EINVAL. Pure. */
+int acpi_parse_ioapics(const void *table, u32 len, struct acpi_ioapics *out);
+struct acpi_isa_irq { u32 gsi; bool low, level; };
+/* Where an ISA interrupt arrives: as the table overrides it, else at the interrupt of the same number, high, edge. 0, -EINVAL. Pure. */
+int acpi_parse_isa_irq(const void *table, u32 len, u8 irq, struct acpi_isa_irq *out);
 
 /* ---- MCFG (PCI Firmware Specification, MCFG Table Description) ---- */
 struct acpi_mcfg { hpa_t base; u16 segment; u8 bus_first, bus_last; };

@@ -65,10 +65,35 @@ bool acpi_check_table(const void *p, u32 avail, const char *signature)
 
 #define MADT_ENTRIES 44
 #define MADT_LAPIC 0
+#define MADT_IOAPIC 1
+#define MADT_OVERRIDE 2
 #define MADT_X2APIC 9
 #define MADT_ENABLED 1
 #define XAPIC_BROADCAST 0xff
 #define X2APIC_BROADCAST 0xffffffffu
+/* MPS INTI flags of an override; 0: as the bus has it, which for ISA is active high, edge */
+#define MADT_POLARITY BITS(1, 0)
+#define MADT_POLARITY_LOW 3
+#define MADT_TRIGGER BITS(3, 2)
+#define MADT_TRIGGER_LEVEL 3
+
+/* Call fn for each entry, which lies wholly inside the table. -EINVAL if the entries do not. */
+static int madt_walk(const void *table, u32 len, void (*fn)(const u8 *e, u32 len, void *out), void *out)
+{
+	const u8 *t = table;
+
+	if (len < MADT_ENTRIES)
+		return -EINVAL;
+	for (u32 at = MADT_ENTRIES; at < len;) {
+		u32 n = len - at >= 2 ? t[at + 1] : 0;
+
+		if (n < 2 || n > len - at)
+			return -EINVAL;
+		fn(t + at, n, out);
+		at += n;
+	}
+	return 0;
+}
 
 static void cpu_add(struct acpi_cpus *out, u32 id)
 {
@@ -79,7 +104,7 @@ static void cpu_add(struct acpi_cpus *out, u32 id)
 		out->apic_id[out->nr++] = id;
 }
 
-static void madt_entry(const u8 *e, u32 len, struct acpi_cpus *out)
+static void madt_cpu(const u8 *e, u32 len, void *out)
 {
 	if (e[0] == MADT_LAPIC && len >= 8 && (field(e, len, 4, 4) & MADT_ENABLED) && e[3] != XAPIC_BROADCAST)
 		cpu_add(out, e[3]);
@@ -90,22 +115,53 @@ static void madt_entry(const u8 *e, u32 len, struct acpi_cpus *out)
 
 int acpi_parse_madt(const void *table, u32 len, struct acpi_cpus *out)
 {
-	const u8 *t = table;
-
 	out->nr = 0;
-	if (len < MADT_ENTRIES)
-		return -EINVAL;
-	for (u32 at = MADT_ENTRIES; at < len;) {
-		u32 n = len - at >= 2 ? t[at + 1] : 0;
+	int err = madt_walk(table, len, madt_cpu, out);
+	if (err)
+		out->nr = 0;
+	return err ? err : out->nr ? 0 : -ENOENT;
+}
 
-		if (n < 2 || n > len - at) {
-			out->nr = 0;
-			return -EINVAL;
-		}
-		madt_entry(t + at, n, out);
-		at += n;
-	}
-	return out->nr ? 0 : -ENOENT;
+static void madt_ioapic(const u8 *e, u32 len, void *out)
+{
+	struct acpi_ioapics *o = out;
+
+	if (e[0] != MADT_IOAPIC || len < 12 || o->nr == ARRAY_SIZE(o->io))
+		return;
+	o->io[o->nr].id = e[2];
+	o->io[o->nr].base = HPA(field(e, len, 4, 4));
+	o->io[o->nr++].first = (u32)field(e, len, 8, 4);
+}
+
+int acpi_parse_ioapics(const void *table, u32 len, struct acpi_ioapics *out)
+{
+	out->nr = 0;
+	int err = madt_walk(table, len, madt_ioapic, out);
+	return err ? err : out->nr ? 0 : -ENOENT;
+}
+
+struct isa_search {
+	u8 irq;
+	struct acpi_isa_irq *out;
+};
+
+static void madt_override(const u8 *e, u32 len, void *arg)
+{
+	struct isa_search *s = arg;
+
+	if (e[0] != MADT_OVERRIDE || len < 10 || e[2] != 0 || e[3] != s->irq)
+		return;
+	u64 flags = field(e, len, 8, 2);
+	*s->out = (struct acpi_isa_irq){ .gsi = (u32)field(e, len, 4, 4), .low = FIELD_GET(MADT_POLARITY, flags) == MADT_POLARITY_LOW,
+					 .level = FIELD_GET(MADT_TRIGGER, flags) == MADT_TRIGGER_LEVEL };
+}
+
+int acpi_parse_isa_irq(const void *table, u32 len, u8 irq, struct acpi_isa_irq *out)
+{
+	struct isa_search s = { irq, out };
+
+	*out = (struct acpi_isa_irq){ .gsi = irq };
+	return madt_walk(table, len, madt_override, &s);
 }
 
 /* ---- MCFG ---- */

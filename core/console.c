@@ -24,7 +24,11 @@
 #define UART_LCR_DLAB 0x80
 #define UART_MCR (COM1 + 4)
 #define UART_MCR_DTR_RTS 0x03
+#define UART_MCR_OUT2 BIT(3) /* opens the interrupt line on a PC */
+#define UART_IER_RX 0x01
 #define UART_LSR (COM1 + 5)
+#define UART_LSR_DR BIT(0)
+#define UART_LSR_OVERRUN BIT(1)
 #define UART_LSR_THRE BIT(5)
 #define UART_FCR_ENABLE_CLEAR 0x07
 #define DIVISOR_115200 1
@@ -37,8 +41,18 @@ static bool present;
 static u32 burst = 1;   /* characters that an idle transmitter takes at once */
 static u32 depth;
 static bool broken;     /* a panic owns the console */
+static bool overrun;    /* the receiver lost a character; LSR forgets it when read, by whoever */
 /* Protects the transmitter. */
 static spinlock_t lock = SPINLOCK_INIT;
+
+static u8 line_status(void)
+{
+	u8 lsr = inb(UART_LSR);
+
+	if (lsr & UART_LSR_OVERRUN && lsr != 0xff)
+		WRITE_ONCE(overrun, true);
+	return lsr;
+}
 
 /*
  * STYLE's wait_until needs this CPU's block and the lock-free timekeeping of a healthy machine; the console must work in
@@ -47,7 +61,7 @@ static spinlock_t lock = SPINLOCK_INIT;
 static bool transmitter_idle(void)
 {
 	for (u32 i = 0; i < MAX_POLLS; i++) {
-		if (inb(UART_LSR) & UART_LSR_THRE)
+		if (line_status() & UART_LSR_THRE)
 			return true;
 		cpu_relax();
 	}
@@ -69,6 +83,26 @@ void console_init(void)
 		burst = LINE_MAX; /* an outer takes a line by one string instruction, hence one exit */
 	else if ((inb(UART_IIR) & UART_IIR_FIFOS) == UART_IIR_FIFOS)
 		burst = FIFO_SIZE;
+}
+
+bool console_present(void) { return READ_ONCE(present); }
+
+void console_input_on(void)
+{
+	outb(UART_MCR, UART_MCR_DTR_RTS | UART_MCR_OUT2);
+	outb(UART_IER, UART_IER_RX);
+}
+
+/* The receiver has registers of its own: no lock against those who print. */
+int console_read(void)
+{
+	u8 lsr = line_status();
+
+	if (lsr == 0xff)
+		return CONSOLE_EMPTY;
+	if (__atomic_exchange_n(&overrun, false, __ATOMIC_RELAXED))
+		return CONSOLE_LOST;
+	return lsr & UART_LSR_DR ? inb(UART_DATA) : CONSOLE_EMPTY;
 }
 
 static void emit(const char *s, size_t n)

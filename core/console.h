@@ -27,6 +27,17 @@ void log_line(const char *fmt, ...) __printf_like(1, 2);
 /* A machine-readable record: prints "@report " and the JSON object, which must fit one line. */
 void log_report(const char *fmt, ...) __printf_like(1, 2);
 
+/*
+ * Input. present: there is a UART. on: interrupt on each received character (ISA interrupt CONSOLE_IRQ). read: one character, or
+ * CONSOLE_EMPTY, or CONSOLE_LOST once when some were lost before the next. Boot CPU.
+ */
+#define CONSOLE_IRQ 4
+#define CONSOLE_EMPTY (-1)
+#define CONSOLE_LOST (-2)
+bool console_present(void);
+void console_input_on(void);
+int console_read(void);
+
 /* Line buffer of one VM's serial port. */
 struct console_line {
 	const char *tag;   /* the VM's name */

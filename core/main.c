@@ -19,6 +19,7 @@
 #include "core/hypercall.h"
 #include "core/irq.h"
 #include "core/mem.h"
+#include "core/monitor.h"
 #include "core/pci.h"
 #include "core/percpu.h"
 #include "core/poweroff.h"
@@ -100,6 +101,16 @@ static struct vcpu_core *sink_by_apic_id(struct vm *vm, u32 id)
 static const struct nic_irq_sink irq_sink = { sink_post_own, sink_post_direct, sink_own_descriptor, sink_by_apic_id };
 const struct nic_irq_sink *nic_irq_sink = &irq_sink;
 
+/* ioapic_remap_fn */
+static int remap_ioapic(u8 ioapic_id, u32 id, u8 vector)
+{
+	int handle = iommu_info()->remapping ? iommu_irq_alloc_ioapic(ioapic_id) : -ENOTSUP;
+	int error = handle < 0 ? handle : iommu_irq_set(handle, id, vector);
+	if (handle >= 0 && error)
+		iommu_irq_free(handle);
+	return error ? error : handle;
+}
+
 /* ---- reports ---- */
 static const char *vm_name(void *vm) { return ((struct vm *)vm)->cfg->name; }
 
@@ -166,6 +177,7 @@ static void wire(void)
 	report_add_section(report_memory);
 	iommu_set_vm_namer(vm_name);
 	nic_hypercalls_init();
+	nic_monitor_init();
 }
 
 /* ---- the machine ---- */
@@ -319,6 +331,7 @@ void kmain(const struct bootinfo *bi)
 	read_bundle();
 	fault_init(config.fault_injection);
 	create_vms();
+	monitor_start(remap_ioapic);
 	sched_set_reaper(reap);
 	first_vm = moment_now();
 	log_line("hand-off to first VM: %lu instructions", first_vm.tsc - boot.tsc_handoff - first_vm.waits);

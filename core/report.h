@@ -24,6 +24,8 @@ void report_forget(struct vm *vm);
 void report_add_section(void (*fn)(void));
 /* Names of basic exit reasons, from vmx/ (upward table). */
 void report_set_exit_namer(const char *(*fn)(u32 reason));
+/* "?" where there is none. */
+const char *report_exit_name(u32 reason);
 /* Called once, when a guest begins the first phase: it is up. With the reports locked. */
 void report_on_first_phase(void (*fn)(void));
 

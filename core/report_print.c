@@ -27,6 +27,7 @@ struct line {
 };
 
 void report_set_exit_namer(const char *(*fn)(u32 reason)) { exit_name = fn; }
+const char *report_exit_name(u32 reason) { return exit_name ? exit_name(reason) : "?"; }
 
 static void line_begin(struct line *l, const char *kind)
 {
@@ -63,7 +64,7 @@ static void print_by_reason(struct line *l, const char *kind, const u64 *counts,
 	line_begin(l, kind);
 	for (u32 i = 0; i < COUNT_EXIT_REASONS; i++) {
 		char number[16];
-		const char *name = exit_name ? exit_name(i) : "?";
+		const char *name = report_exit_name(i);
 		format(number, sizeof(number), "REASON_%u", i);
 		line_add(l, strcmp(name, "?") ? name : number, counts[i]);
 	}

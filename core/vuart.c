@@ -1,10 +1,12 @@
 /*
  * A 16550A UART as guests find it (PC16550D data sheet, Registers; reset values from its table "UART Reset
  * Configuration"). A character that is written is printed at once, so the transmitter is always empty again when the
- * write returns; nothing ever arrives. The interrupt line is not gated by OUT2: guests that forget it work as well.
+ * write returns. What arrives waits behind the receiver, as if the sender knew when to stop, so the receiver never overruns. The
+ * interrupt line is not gated by OUT2: guests that forget it work as well.
  *
  * Invariant: the line at the I/O APIC is high exactly while an enabled interrupt is pending; it falls and rises again
- * between two characters, so that an edge-triggered pin sees each. The uart's lock protects the registers and the
+ * between two characters that are sent, and without FIFOs between two that are received, so that an edge-triggered pin sees
+ * each. What a VM does not read takes VUART_INPUT bytes, never more. The uart's lock protects the registers and the
  * VM's console line; it is held while the I/O APIC's and the console's are taken.
  */
 #include "core/vuart.h"
@@ -39,18 +41,26 @@ enum { REG_DATA, REG_IER, REG_IIR_FCR, REG_LCR, REG_MCR, REG_LSR, REG_MSR, REG_S
 #define MSR_RI BIT(6)
 #define MSR_DCD BIT(7)
 
+#define VUART_INPUT 1024u
+
 struct vuart {
 	spinlock_t lock;
 	struct vm *vm;
 	u8 ier, lcr, mcr, scr, dll, dlm;
-	u8 rbr;              /* what loop-back mode sent to itself */
-	bool fifos, data_ready;
+	u8 rbr;              /* what loop-back mode sent to itself; the outside is cut off then */
+	bool fifos, looped;  /* looped: rbr has not been read */
+	u32 in_head, in_len; /* input: first of in_len characters in the ring */
+	u8 input[VUART_INPUT];
 	bool thre_pending;   /* raised by an empty transmitter, cleared by reading IIR or by writing data */
 };
 
+_Static_assert(sizeof(struct vuart) <= PAGE_SIZE, "one page");
+
+static bool data_ready(const struct vuart *u) { return u->mcr & MCR_LOOP ? u->looped : u->in_len != 0; }
+
 static u8 iir(const struct vuart *u)
 {
-	if (u->ier & IER_RX && u->data_ready)
+	if (u->ier & IER_RX && data_ready(u))
 		return IIR_RX;
 	return u->ier & IER_THRE && u->thre_pending ? IIR_THRE : IIR_NONE;
 }
@@ -69,10 +79,25 @@ static u8 modem_status(const struct vuart *u)
 		    (u->mcr & MCR_OUT2 ? MSR_DCD : 0));
 }
 
+static u8 take(struct vuart *u)
+{
+	if (u->mcr & MCR_LOOP) {
+		u->looped = false;
+		return u->rbr;
+	}
+	u8 c = u->input[u->in_head];
+	u->in_head = (u->in_head + 1) % VUART_INPUT;
+	u->in_len--;
+	return c;
+}
+
 static u8 read_data(struct vuart *u)
 {
-	u8 c = u->data_ready ? u->rbr : 0;
-	u->data_ready = false;
+	if (!data_ready(u))
+		return 0;
+	u8 c = take(u);
+	if (!u->fifos)
+		vioapic_set_pin(u->vm, VUART_IRQ, false); /* the next one arrives */
 	update_line(u);
 	return c;
 }
@@ -96,7 +121,7 @@ static u8 read_reg(struct vuart *u, u64 reg)
 	case REG_IIR_FCR: return read_iir(u);
 	case REG_LCR: return u->lcr;
 	case REG_MCR: return u->mcr;
-	case REG_LSR: return LSR_THRE | LSR_TEMT | (u->data_ready ? LSR_DR : 0);
+	case REG_LSR: return LSR_THRE | LSR_TEMT | (data_ready(u) ? LSR_DR : 0);
 	case REG_MSR: return modem_status(u);
 	default: return u->scr;
 	}
@@ -108,7 +133,7 @@ static void write_data(struct vuart *u, u8 c)
 	update_line(u);
 	if (u->mcr & MCR_LOOP) {
 		u->rbr = c;
-		u->data_ready = true;
+		u->looped = true;
 	} else {
 		console_vm_putc(&u->vm->console, (char)c);
 	}
@@ -127,8 +152,18 @@ static void write_ier(struct vuart *u, u8 value)
 static void write_fcr(struct vuart *u, u8 value)
 {
 	u->fifos = value & FCR_ENABLE;
-	if (value & FCR_CLEAR_RX)
-		u->data_ready = false;
+	if (value & FCR_CLEAR_RX) {
+		u->looped = false;
+		u->in_len = 0;
+	}
+	update_line(u);
+}
+
+static void write_mcr(struct vuart *u, u8 value)
+{
+	if (!(value & MCR_LOOP))
+		u->looped = false;
+	u->mcr = value & MCR_ALL;
 	update_line(u);
 }
 
@@ -151,7 +186,7 @@ static void write_reg(struct vuart *u, u64 reg, u8 value)
 		break;
 	case REG_IIR_FCR: write_fcr(u, value); break;
 	case REG_LCR: u->lcr = value; break;
-	case REG_MCR: u->mcr = value & MCR_ALL; break;
+	case REG_MCR: write_mcr(u, value); break;
 	case REG_SCR: u->scr = value; break;
 	default: break; /* LSR and MSR: read only */
 	}
@@ -200,6 +235,21 @@ void vuart_destroy(struct vm *vm)
 	if (vm->uart)
 		page_free(&vm->owner, vm->uart);
 	vm->uart = NULL;
+}
+
+int vuart_input(struct vm *vm, const char *text, u32 len)
+{
+	struct vuart *u = vm->uart;
+
+	if (!u)
+		return -ENOSPC;
+	spin_lock(&u->lock);
+	bool room = len <= VUART_INPUT - u->in_len;
+	for (u32 i = 0; room && i < len; i++)
+		u->input[(u->in_head + u->in_len++) % VUART_INPUT] = (u8)text[i];
+	update_line(u);
+	spin_unlock(&u->lock);
+	return room ? 0 : -ENOSPC;
 }
 
 void vuart_flush(struct vm *vm)

@@ -78,6 +78,19 @@ struct vtd_unit *vtd_unit_of(rid_t rid)
 	return i < 0 || (u32)i >= vtd.nr_units ? NULL : &vtd.units[i];
 }
 
+struct vtd_unit *vtd_unit_of_ioapic(u8 id, rid_t *rid)
+{
+	for (u32 i = 0; dmar && i < vtd.nr_units; i++) {
+		const struct dmar_scopes *run = &dmar->units[i].scopes;
+		for (u32 k = 0; k < run->count && dmar->units[i].segment == 0; k++) {
+			const struct dmar_scope *s = &dmar->scopes[run->first + k];
+			if (s->type == DMAR_IOAPIC && s->id == id && dmar_scope_rid(s, &topology, rid))
+				return &vtd.units[i];
+		}
+	}
+	return NULL;
+}
+
 /* ---- attaching ---- */
 
 struct vtd_device *vtd_device_find(rid_t rid)

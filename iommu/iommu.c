@@ -236,6 +236,7 @@ static int detach(struct iommu_domain *d, rid_t rid)
 int iommu_detach(struct iommu_domain *d, rid_t rid) { return LOCKED(detach(d, rid)); }
 
 int iommu_irq_alloc(rid_t rid) { return LOCKED(vtd_irte_alloc(rid)); }
+int iommu_irq_alloc_ioapic(u8 id) { return LOCKED(vtd_irte_alloc_ioapic(id)); }
 int iommu_irq_set(int handle, u32 apic_id, u8 vector) { return LOCKED(vtd_irte_set(handle, apic_id, vector)); }
 int iommu_irq_mask(int handle) { return LOCKED(vtd_irte_mask(handle)); }
 

@@ -80,6 +80,8 @@ int iommu_vf_declare(rid_t vf, rid_t pf) __must_check;
  * Remapping). Returns a handle (index) or -ENOSPC, -ENODEV, -ENOTSUP (no remapping).
  */
 int iommu_irq_alloc(rid_t rid) __must_check;
+/* The same for the I/O APIC with that id, whose requester ID the DMAR names; -ENODEV if it does not. */
+int iommu_irq_alloc_ioapic(u8 id) __must_check;
 /* Point the IRTE at (apic id, vector); the entry cache is flushed. 0, -EINVAL, -EIO. */
 int iommu_irq_set(int handle, u32 apic_id, u8 vector) __must_check;
 /* Not present: the interrupt is blocked. */

@@ -32,10 +32,8 @@ u32 vtd_irtes_count(void)
 
 bool vtd_irte_valid(int handle) { return handle >= 0 && (u32)handle < VTD_IRTES && slots[handle].used; }
 
-int vtd_irte_alloc(rid_t rid)
+static int slot_take(struct vtd_unit *u, rid_t rid)
 {
-	struct vtd_unit *u = vtd_unit_of(rid);
-
 	if (!vtd.remapping)
 		return -ENOTSUP;
 	if (!u)
@@ -47,6 +45,16 @@ int vtd_irte_alloc(rid_t rid)
 		return (int)i;
 	}
 	return -ENOSPC;
+}
+
+int vtd_irte_alloc(rid_t rid) { return slot_take(vtd_unit_of(rid), rid); }
+
+int vtd_irte_alloc_ioapic(u8 id)
+{
+	rid_t rid = { 0 };
+	struct vtd_unit *u = vtd_unit_of_ioapic(id, &rid);
+
+	return slot_take(u, rid);
 }
 
 static int irte_write(int handle, struct vtd_entry e)

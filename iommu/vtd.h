@@ -103,6 +103,8 @@ struct vtd_device {
 };
 void vtd_devices_reset(const struct dmar *d);
 struct vtd_unit *vtd_unit_of(rid_t rid);
+/* The unit that remaps an I/O APIC's interrupts, and the requester ID that they have there. NULL: the DMAR names no such I/O APIC. */
+struct vtd_unit *vtd_unit_of_ioapic(u8 id, rid_t *rid);
 struct vtd_device *vtd_device_find(rid_t rid);
 int vtd_device_attach(struct iommu_domain *d, rid_t rid, bool reserved) __must_check;
 int vtd_device_detach(struct vtd_device *dev) __must_check;
@@ -136,6 +138,7 @@ u32 vtd_domains_count(void);
 /* ---- irte.c ---- */
 void vtd_irtes_reset(void);
 int vtd_irte_alloc(rid_t rid) __must_check;
+int vtd_irte_alloc_ioapic(u8 id) __must_check;
 int vtd_irte_set(int handle, u32 apic_id, u8 vector) __must_check;
 int vtd_irte_mask(int handle) __must_check;
 void vtd_irte_free(int handle);

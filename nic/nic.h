@@ -184,6 +184,8 @@ struct nic_port {
 int nic_init(void);
 /* Bind hypercalls HC_NIC_*. */
 void nic_hypercalls_init(void);
+/* Console commands about ports. */
+void nic_monitor_init(void);
 /*
  * vm_arch hooks: ports of a VM from its configuration. A lower port that does not exist leaves a gap in the VM's ports, with a log
  * line; -EBUSY with one if another VM has it, and nothing is bound then. fini: the VM has ended and none of its vCPUs runs; its ports are closed, whatever
