@@ -30,6 +30,8 @@ const char *hypercall_name(u32 nr);
 bool outer_present(void);
 u32 outer_depth(void);
 u32 outer_features(void);
+/* NIC ports that the outer gives us, missing ones among them counted. */
+u32 outer_ports(void);
 /* Call it; -ENOSYS without an outer. The calling CPU's record page (outer_record) is registered on first use. */
 s64 outer_call(u64 nr, u64 a0, u64 a1, u64 a2, u64 a3);
 /* The calling CPU's record page, shared with the outer. */

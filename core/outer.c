@@ -10,7 +10,7 @@
 #include "core/hypercall.h"
 #include "core/percpu.h"
 
-static struct { bool present; u32 features, depth; } outer;
+static struct { bool present; u32 features, ports, depth; } outer;
 static u32 asked; /* set, with release, after outer was filled; filling it twice is harmless */
 
 static u8 records[MAX_CPUS][PAGE_SIZE] __aligned_to(PAGE_SIZE);
@@ -24,7 +24,9 @@ static void ask(void)
 	if (cpuid(1, 0).ecx & BIT(31) && r.ebx == NEST_SIG_EBX && r.ecx == NEST_SIG_ECX && r.edx == NEST_SIG_EDX &&
 	    r.eax >= NEST_CPUID_DEPTH) {
 		outer.depth = cpuid(NEST_CPUID_DEPTH, 0).eax;
-		outer.features = cpuid(NEST_CPUID_FEATURES, 0).ebx;
+		r = cpuid(NEST_CPUID_FEATURES, 0);
+		outer.features = r.ebx;
+		outer.ports = r.ecx;
 		outer.present = true;
 	}
 	__atomic_store_n(&asked, 1, __ATOMIC_RELEASE);
@@ -46,6 +48,12 @@ u32 outer_features(void)
 {
 	ask();
 	return outer.features;
+}
+
+u32 outer_ports(void)
+{
+	ask();
+	return outer.ports;
 }
 
 s64 outer_call(u64 nr, u64 a0, u64 a1, u64 a2, u64 a3)

@@ -11,7 +11,7 @@
 #define CLASS_NETWORK 0x02
 
 static struct nic_lower lowers[NIC_MAX_LOWER];
-static u32 nr_lowers;
+static u32 nr_lowers, nr_gaps; /* numbers given out; of them unused */
 
 static const struct nic_driver *const drivers[] = { &igb_driver };
 
@@ -23,8 +23,15 @@ int nic_lower_add(const struct nic_ops *ops, void *priv)
 	return (int)nr_lowers++;
 }
 
-struct nic_lower *nic_lower_get(u32 index) { return index < nr_lowers ? &lowers[index] : NULL; }
-u32 nic_lower_count(void) { return nr_lowers; }
+int nic_lower_skip(void)
+{
+	int index = nic_lower_add(NULL, NULL);
+	nr_gaps += index >= 0;
+	return index;
+}
+
+struct nic_lower *nic_lower_get(u32 index) { return index < nr_lowers && lowers[index].ops ? &lowers[index] : NULL; }
+u32 nic_lower_count(void) { return nr_lowers - nr_gaps; }
 
 static const struct nic_driver *driver_for(const struct pci_dev *d)
 {
@@ -85,5 +92,5 @@ int nic_init(void)
 		upstream_init();
 	else
 		probe_all();
-	return (int)nr_lowers;
+	return (int)nic_lower_count();
 }

@@ -197,6 +197,8 @@ void nic_ports_fini(struct vm *vm);
 /* ---- for implementers ---- */
 /* Add a lower port. Returns its index, -ENOSPC. */
 int nic_lower_add(const struct nic_ops *ops, void *priv);
+/* Leave the next number unused: nic_lower_get answers NULL for it. Returns that number, -ENOSPC. */
+int nic_lower_skip(void);
 /* PF driver families probe themselves on one PCI function; first that returns 0 owns it. ids: vendor << 16 | device, 0 ends. */
 struct nic_driver { const char *name; const u32 *ids; int (*probe)(rid_t rid); };
 extern const struct nic_driver igb_driver;

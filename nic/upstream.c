@@ -260,8 +260,12 @@ int upstream_init(void)
 	int n = 0;
 	if (!(outer_features() & NEST_FEAT_NIC))
 		return 0;
-	for (u32 i = 0; i < NIC_MAX_LOWER && !simple(HC_NIC_INFO, i, 0, 0); i++) {
+	for (u32 i = 0; i < MIN(outer_ports(), NIC_MAX_LOWER); i++) {
 		ports[i] = (struct upstream){ .port = i };
+		if (simple(HC_NIC_INFO, i, 0, 0)) {
+			log_line("nic: port%d is missing: the outer has nothing behind it", nic_lower_skip());
+			continue;
+		}
 		if (nic_lower_add(&upstream_ops, &ports[i]) >= 0)
 			n++;
 	}

@@ -15,7 +15,7 @@
 
 static u8 record[PAGE_SIZE];
 static struct call { u64 nr, a0, a1, a2; u8 rec[PAGE_SIZE]; } calls[256];
-static u32 nr_calls, nr_ports, features, again;
+static u32 nr_calls, nr_ports, missing, features, again; /* missing: bit of each port that the outer's machine lacks */
 static s64 answer[HC_MAX];       /* for the next call of that kind, once, */
 static u32 answer_after;         /* … after so many others of any kind */
 static u64 refuse_below;         /* HC_NIC_MAP_REGS */
@@ -23,13 +23,14 @@ static u64 ram_bytes;
 
 void *outer_record(void) { return record; }
 u32 outer_features(void) { return features; }
+u32 outer_ports(void) { return nr_ports; }
 u64 mem_total_bytes(void) { return ram_bytes; }
 bool mem_is_ram(hpa_t a, u64 len) { return a.v + len <= ram_bytes; }
 
 static s64 info(u64 port)
 {
 	struct nest_nic_info i = { .mac = { 2, 0, 0, 0, 0, (u8)port }, .vlan = 7, .mode = 1, .family = 1 };
-	if (port >= nr_ports)
+	if (port >= nr_ports || missing >> port & 1)
 		return -ENOENT;
 	memcpy(record, &i, sizeof(i));
 	return 0;
@@ -69,6 +70,7 @@ int nic_lower_add(const struct nic_ops *ops, void *priv)
 	lower[nr_lower] = (struct nic_lower){ .ops = ops, .priv = priv, .index = nr_lower };
 	return (int)nr_lower++;
 }
+int nic_lower_skip(void) { return nic_lower_add(NULL, NULL); }
 
 static const struct vm_config cfg = { .name = "a" };
 static struct vm vm = { .cfg = &cfg };
@@ -81,7 +83,7 @@ static int start(void **state)
 	fakes_reset();
 	memset(answer, 0, sizeof(answer));
 	memset(record, 0, sizeof(record));
-	nr_lower = again = answer_after = 0;
+	nr_lower = again = answer_after = missing = 0;
 	nr_ports = 2;
 	features = NEST_FEAT_NIC | NEST_FEAT_PI;
 	refuse_below = 0;
@@ -114,6 +116,26 @@ static void ports_are_the_outers(void **state)
 	features = 0;
 	nr_lower = 0;
 	assert_int_equal(upstream_init(), 0);
+}
+
+/* Port numbers are what configurations name: one that is missing leaves its number unused. */
+static void a_missing_port_leaves_a_gap(void **state)
+{
+	(void)state;
+	nr_ports = 4;
+	missing = 1 << 0 | 1 << 2;
+	nr_lower = 0;
+	assert_int_equal(upstream_init(), 2);
+	assert_int_equal(nr_lower, 4);
+	for (u32 i = 0; i < 4; i++)
+		assert_int_equal(lower[i].ops != NULL, i & 1);
+	struct nest_nic_info i;
+	assert_int_equal(lower[3].ops->info(&lower[3], &i), 0);
+	assert_int_equal(i.mac[5], 3);
+	nr_ports = ~0u; /* whatever the outer says */
+	nr_lower = 0;
+	assert_int_equal(upstream_init(), NIC_MAX_LOWER - 2);
+	assert_int_equal(nr_lower, NIC_MAX_LOWER);
 }
 
 static void alloc_and_configuration(void **state)
@@ -291,7 +313,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup(f, start)
 	const struct CMUnitTest tests[] = {
-		T(ports_are_the_outers), T(alloc_and_configuration), T(window_is_above_all_ram), T(lists_are_records),
+		T(ports_are_the_outers), T(a_missing_port_leaves_a_gap),
+		T(alloc_and_configuration), T(window_is_above_all_ram), T(lists_are_records),
 		T(part_of_a_list_is_undone), T(interrupts), T(registers_and_statistics), T(again_is_tried_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
