@@ -7,6 +7,9 @@
  */
 #include "core/errno.h"
 #include "nic/igb.h"
+#include "nic/port.h"
+
+#define VENDOR_QEMU 0x1af4 /* subsystem vendor of what QEMU emulates */
 
 static struct igb igbs[IGB_MAX_PFS];
 static u32 nr_igbs;
@@ -69,13 +72,13 @@ static void enable_vfs(struct igb *pf)
 
 static int add_ports(struct igb *pf)
 {
-	u32 n = MAX(pf->nr_vfs, 1u);
 	int first = -ENOSPC;
-	for (u32 v = 0; v < n; v++) {
-		int i = nic_lower_add(&igb_ops, &pf->vf[v]);
+	for (u32 n = 0; n < IGB_MAX_PORTS; n++) {
+		int i = nic_lower_add(&igb_ops, &pf->port[n]);
 		if (i < 0)
 			break;
-		if (!v)
+		pf->port[n].lower = nic_lower_get((u32)i);
+		if (!n)
 			first = i;
 	}
 	return first;
@@ -86,10 +89,11 @@ static void announce(const struct igb *pf, int first)
 	log_line("nic: igb " RID_FMT ", MAC %02x:%02x:%02x:%02x:%02x:%02x, link %s", RID_ARG(pf->rid), pf->mac[0], pf->mac[1],
 		 pf->mac[2], pf->mac[3], pf->mac[4], pf->mac[5], pf->link_up ? "up" : "being negotiated");
 	if (pf->nr_vfs)
-		log_line("nic: igb " RID_FMT ": port%d to port%d are its virtual functions from " RID_FMT " on", RID_ARG(pf->rid), first,
-			 first + (int)pf->nr_vfs - 1, RID_ARG(pf->vf[0].rid));
+		log_line("nic: igb " RID_FMT ": port%d to port%d, with %u virtual functions from " RID_FMT " on", RID_ARG(pf->rid), first,
+			 first + IGB_MAX_PORTS - 1, pf->nr_vfs, RID_ARG(pf->vf[0].rid));
 	else
-		log_line("nic: igb " RID_FMT ": port%d cannot pass through: %s", RID_ARG(pf->rid), first, pf->why_no_vf);
+		log_line("nic: igb " RID_FMT ": port%d to port%d cannot pass through: %s", RID_ARG(pf->rid), first,
+			 first + IGB_MAX_PORTS - 1, pf->why_no_vf);
 }
 
 static int bring_up(struct igb *pf)
@@ -122,6 +126,9 @@ static int igb_probe(rid_t rid)
 	*pf = (struct igb){ .index = nr_igbs, .rid = rid, .irte = -1, .vector = -1 };
 	for (u32 v = 0; v < IGB_MAX_VFS; v++)
 		pf->vf[v] = (struct igb_vf){ .pf = pf, .index = v, .state = VF_ABSENT };
+	for (u32 n = 0; n < IGB_MAX_PORTS; n++)
+		pf->port[n] = (struct igb_port){ .pf = pf, .index = n, .last_vf = IGB_MAX_VFS };
+	pf->is_model = pci_read16(rid, PCI_SUBSYSTEM_VENDOR) == VENDOR_QEMU;
 	int r = bring_up(pf);
 	if (r) {
 		log_line("nic: igb " RID_FMT " does not work (error %d); left alone", RID_ARG(rid), -r);

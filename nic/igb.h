@@ -1,9 +1,10 @@
 /*
- * The 82576 PF driver, inside: one struct igb per physical function, one struct igb_vf per virtual function.
+ * The 82576 PF driver, inside: one struct igb per physical function; one struct igb_port per lower port of it, which is an identity
+ * (address, VLAN, groups, totals); one struct igb_vf per virtual function, which is hardware. A port in pass-through has a VF, any.
  *
- * Who may touch what: struct igb and the PF's registers under igb.lock, except the per-VF registers (queues, IVAR row, causes,
- * mailbox memory) of a VF in state BUSY, which belong to whoever made it BUSY. A VF's own fields are guarded by the lock of
- * the port that is bound to it, plus igb.lock for what the PF's interrupt and timer touch: state, mailbox, hashes, counters.
+ * Who may touch what: struct igb, the ports, and the PF's registers under igb.lock, except the per-VF registers (queues, IVAR row,
+ * causes, mailbox memory) of a VF in state BUSY, which belong to whoever made it BUSY. A port's own fields are guarded by the lock
+ * of the nic_port that is bound to it, plus igb.lock for what others look at: vf, identity, hashes, counters, state of VFs.
  */
 #ifndef NIC_IGB_H
 #define NIC_IGB_H
@@ -11,6 +12,7 @@
 #include "core/spinlock.h"
 #include "core/time.h"
 #include "nic/igb_regs.h"
+#include "nic/igb_state.h"
 #include "nic/msix.h"
 #include "nic/nic.h"
 #include "nic/sriov.h"
@@ -37,27 +39,52 @@ struct igb_counter { u32 last; u64 total; };
 enum igb_stat { IGB_STAT_RX, IGB_STAT_TX, IGB_STAT_RX_BYTES, IGB_STAT_TX_BYTES, IGB_STAT_RX_MC, IGB_NR_STATS };
 
 struct igb;
+struct igb_port;
 struct igb_vf {
 	struct igb *pf;
 	u32 index;
 	rid_t rid;
 	enum igb_vf_state state;
 	struct vm *vm;
+	struct igb_port *port;        /* whose it is; NULL: nobody's */
 	struct iommu_domain *domain;
 	bool attached;                /* the IOMMU lets it into its domain */
 	volatile u8 *regs, *bar3;     /* its BAR0; its MSI-X tables */
 	struct msix msix;
 	int irte[IGB_VF_VECTORS];     /* handles, or -1 */
 	bool irq_masked[IGB_VF_VECTORS];
-	/* pool */
+	bool groups_open;             /* its pool takes group frames: in pass-through, or prepared for it */
+	bool quiesced;                /* stopped by igb_state_quiesce: its pool's gates stay shut */
+	struct igb_kept kept;         /* … and what it goes on with */
+	struct igb_mailbox mbx;
+	u64 stat_before[IGB_NR_STATS], faults_before; /* when the VF was given */
+};
+
+/* Where frames for a port's address go: what the pool bits of its RAR entry say. */
+enum igb_route { IGB_ROUTE_NONE, IGB_ROUTE_PF, IGB_ROUTE_VF };
+
+struct igb_port {
+	struct igb *pf;
+	u32 index;                    /* also of its RAR entry: IGB_PORT_RAR */
+	struct nic_lower *lower;
+	struct igb_vf *vf;            /* the function it has, or NULL */
+	u32 last_vf;                  /* the one it had last; IGB_MAX_VFS: none yet */
+	bool started;                 /* its emulated device takes frames */
+	enum igb_route route;
+	/* identity; fixed while the port is in use (started, or a VF given) */
 	u8 mac[6];
 	u16 vlan;
+	/* what the VF asked for */
 	u32 frame;                    /* longest frame with FCS */
-	u16 hash[IGB_MBX_MAX_HASHES];
+	u16 hash[IGB_MBX_MAX_HASHES]; /* through the mailbox */
 	u32 nr_hashes;
-	struct igb_mailbox mbx;
+	struct nic_rx_filter vf_groups; /* by HC_NIC_CONFIGURE */
+	u32 rate;                     /* Mb/s, 0 = as fast as the link */
+	/* what the emulated device asked for */
+	struct nic_rx_filter emu_groups;
+	/* totals of all VFs it has had */
 	struct igb_counter stat[IGB_NR_STATS];
-	u64 faults_before, irqs_before; /* when the VF was given */
+	u64 faults;                   /* of those before the present one */
 };
 
 struct igb {
@@ -68,7 +95,9 @@ struct igb {
 	struct sriov sriov;
 	u32 nr_vfs;
 	const char *why_no_vf;
+	bool is_model;                /* QEMU's, by its subsystem vendor: what it lacks cannot be seen from its registers */
 	struct igb_vf vf[IGB_MAX_VFS];
+	struct igb_port port[IGB_MAX_PORTS];
 	struct msix msix;
 	int irte, vector;
 	u8 mac[6];
@@ -98,12 +127,53 @@ int igb_link_start(struct igb *pf);
 bool igb_link_poll(struct igb *pf);
 
 /* igb_pool.c: what a VF's pool accepts and sends. All under igb.lock. */
+/* Everything but the address, which is the port's route. */
 void igb_pool_open(struct igb_vf *vf);
 void igb_pool_close(struct igb_vf *vf);
-/* After vf->frame, vf->hash changed. */
+/* After the port's frame, hash, vf_groups or the VF's groups_open changed. */
 void igb_pool_update(struct igb_vf *vf);
 void igb_mta_update(struct igb *pf);
 void igb_pool_enable(struct igb_vf *vf, bool on);
+/* Back to what a port asks for before it asks: no groups, standard frames. */
+void igb_port_forget(struct igb_port *p);
+
+/* igb_port.c: identity and route of a port. */
+static inline struct igb_port *igb_port_of(struct nic_lower *l) { return l->priv; }
+/* The VF of an open port. */
+static inline struct igb_vf *igb_vf_of(struct nic_lower *l) { return igb_port_of(l)->vf; }
+static inline bool igb_port_used(const struct igb_port *p) { return p->vf || p->started; }
+/* Under igb.lock. Before its first use: the address and VLAN that the configuration demands. -EINVAL (taken, or no unicast address). */
+int igb_port_identify(struct igb_port *p, const struct nic_config *conf);
+void igb_port_refused(const struct igb_port *p, const struct vm *vm); /* says why */
+/* The one write that moves the address. */
+void igb_port_route(struct igb_port *p, enum igb_route route);
+/* Without a transaction. IGB_ROUTE_PF: to the emulated device, if that runs. */
+void igb_route_now(struct igb_port *p, enum igb_route route);
+int igb_info(struct nic_lower *l, struct nest_nic_info *out);
+
+/* igb_plugin.c: the plugin for its VFs. */
+u32 igb_plugin_len(void);
+int igb_plugin(struct nic_lower *l, u32 offset, u8 *piece);
+
+/* igb_conf.c: HC_NIC_CONFIGURE; NEST_CAP_* that this hardware has an effect for. */
+u32 igb_caps(const struct igb *pf);
+int igb_configure(struct nic_lower *l, const struct nest_nic_conf *conf);
+/* A length without FCS that a port may have. */
+bool igb_frame_ok(u32 max_frame);
+/* After the port's rate changed; after the link's speed changed. Under igb.lock. */
+void igb_rate_update(struct igb_vf *vf);
+void igb_rate_link_changed(struct igb *pf);
+
+/* igb_state.c: HC_NIC_QUIESCE and its family. */
+int igb_state_quiesce(struct nic_lower *l);
+int igb_state_resume(struct nic_lower *l);
+int igb_state_save(struct nic_lower *l, struct nest_nic_state *out);
+int igb_state_restore(struct nic_lower *l, const struct nest_nic_state *in);
+
+/* igb_mode.c: the mode transaction. */
+int igb_prepare(struct nic_lower *l, enum nic_mode mode);
+void igb_commit(struct nic_lower *l, enum nic_mode mode, u32 *vf_head);
+void igb_abort(struct nic_lower *l, enum nic_mode mode);
 
 /* igb_scrub.c: registers that belong to a VF, seen from the PF. The VF is BUSY. */
 /* Stop its queues. -ETIMEDOUT: one did not stop. */
@@ -126,7 +196,7 @@ void igb_mbx_ping(struct igb_vf *vf);
 /* igb_vfreg.c: page 0 of a VF, and its counters */
 int igb_reg_read(struct nic_lower *l, u32 offset, u32 *value);
 int igb_reg_write(struct nic_lower *l, u32 offset, u32 value);
-/* Take the counters' present values as zero; add what came since. Under igb.lock. */
+/* Take the counters' present values as the start of a new opening; add what came since. Under igb.lock. */
 void igb_stats_start(struct igb_vf *vf);
 void igb_stats_sample(struct igb_vf *vf);
 int igb_stats(struct nic_lower *l, struct nest_nic_stats *out);
@@ -139,10 +209,7 @@ int igb_irq_clear(struct nic_lower *l, u32 index);
 int igb_pf_irq_init(struct igb *pf);
 
 /* igb_vf.c */
-static inline struct igb_vf *igb_vf_of(struct nic_lower *l) { return l->priv; }
 /* The IOMMU could not be flushed for it: isolate it, end its VM, never use it again. */
 void igb_vf_lose(struct igb_vf *vf, const char *what);
-/* Which MAC it will have: the configuration's, or one made from the PF's. */
-void igb_vf_default_mac(const struct igb_vf *vf, u8 mac[6]);
 
 #endif

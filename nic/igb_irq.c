@@ -4,6 +4,7 @@
  * Invariant: a VF's MSI-X entry is written by us only and names an IRTE of that VF; retargeting changes the IRTE, not the entry.
  */
 #include "core/errno.h"
+#include "core/fault.h"
 #include "core/irq.h"
 #include "core/percpu.h"
 #include "nic/igb.h"
@@ -24,10 +25,10 @@ int igb_irq_set(struct nic_lower *l, u32 index, const struct nic_irq_request *re
 	if (index >= IGB_VF_VECTORS || req->cpu >= nr_cpus)
 		return -EINVAL;
 	bool fresh = vf->irte[index] < 0;
-	int handle = fresh ? iommu_irq_alloc(vf->rid) : vf->irte[index];
+	int handle = !fresh ? vf->irte[index] : fault_point("igb: VF interrupt allotted") ? -ENOSPC : iommu_irq_alloc(vf->rid);
 	if (handle < 0)
 		return handle;
-	int r = iommu_irq_set(handle, cpus[req->cpu].apic_id, req->host_vector);
+	int r = fault_point("igb: VF interrupt routed") ? -ENOSPC : iommu_irq_set(handle, cpus[req->cpu].apic_id, req->host_vector);
 	if (r) {
 		if (r == -EIO)
 			igb_vf_lose(vf, "its interrupt could not be redirected");

@@ -14,7 +14,7 @@
 
 static bool same_mac(const struct igb_vf *vf, const u32 *words)
 {
-	return words[0] == igb_ral(vf->mac) && (words[1] & IGB_RAH_MAC) == (igb_rah(vf->mac, 0) & IGB_RAH_MAC);
+	return words[0] == igb_ral(vf->port->mac) && (words[1] & IGB_RAH_MAC) == (igb_rah(vf->port->mac, 0) & IGB_RAH_MAC);
 }
 
 static bool set_multicast(struct igb_vf *vf, u32 count, const u32 *words)
@@ -22,8 +22,8 @@ static bool set_multicast(struct igb_vf *vf, u32 count, const u32 *words)
 	if (count > IGB_MBX_MAX_HASHES)
 		return false;
 	for (u32 i = 0; i < count; i++)
-		vf->hash[i] = (u16)(words[i / 2] >> (16 * (i & 1)) & 0xfff);
-	vf->nr_hashes = count;
+		vf->port->hash[i] = (u16)(words[i / 2] >> (16 * (i & 1)) & 0xfff);
+	vf->port->nr_hashes = count;
 	igb_pool_update(vf);
 	return true;
 }
@@ -32,21 +32,20 @@ static bool set_frame(struct igb_vf *vf, u32 frame)
 {
 	if (frame < IGB_MIN_FRAME || frame > IGB_MAX_FRAME)
 		return false;
-	vf->frame = frame;
+	vf->port->frame = frame;
 	igb_pool_update(vf);
 	return true;
 }
 
 static u32 answer_reset(struct igb_vf *vf, u32 msg[IGB_MBX_WORDS])
 {
-	vf->nr_hashes = 0;
-	vf->frame = IGB_STD_FRAME;
+	igb_port_forget(vf->port);
 	igb_pool_update(vf);
 	igb_pool_enable(vf, true);
 	vf->mbx.clear_to_send = true;
 	msg[0] = (u32)(IGB_MSG_RESET | IGB_MSG_ACK);
-	msg[1] = igb_ral(vf->mac);
-	msg[2] = (u32)(igb_rah(vf->mac, 0) & IGB_RAH_MAC);
+	msg[1] = igb_ral(vf->port->mac);
+	msg[2] = (u32)(igb_rah(vf->port->mac, 0) & IGB_RAH_MAC);
 	return 3;
 }
 
@@ -59,7 +58,7 @@ static bool granted(struct igb_vf *vf, const u32 *msg)
 	case IGB_MSG_SET_MULTICAST:
 		return set_multicast(vf, info, msg + 1);
 	case IGB_MSG_SET_VLAN:
-		return info && (msg[1] & 0xfff) == vf->vlan;
+		return info && (msg[1] & 0xfff) == vf->port->vlan;
 	case IGB_MSG_SET_LPE:
 		return set_frame(vf, msg[1]);
 	default: /* promiscuity, and what we do not know */

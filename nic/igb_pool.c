@@ -1,14 +1,17 @@
 /*
  * A VF's pool: which frames it receives and what its frames carry.
  *
- * Invariant: a pool accepts its own address, broadcasts, and the multicast hashes that its VF asked for, all in its own VLAN or, without
- * one, untagged only. The filter tables that pools share (VLVF, VFTA, MTA) hold exactly what the owned VFs need.
+ * Invariant: a pool accepts what is routed to it and, while its groups are open, broadcasts and the multicast hashes that its VF asked
+ * for, all in its own VLAN or, without one, untagged only. The filter tables that pools share (VLVF, VFTA, MTA) hold exactly what the
+ * ports in use need.
  */
+#include <string.h>
+
 #include "nic/igb.h"
 
 static u32 vlvf_pools(u32 entry) { return (u32)FIELD_GET(IGB_VLVF_POOLS, entry); }
 
-/* Entry of the VLAN, or a free one; there are more entries than VFs. */
+/* Entry of the VLAN, or a free one; there are more entries than pools. */
 static u32 vlvf_find(struct igb *pf, u16 vid)
 {
 	u32 spare = IGB_VLVF_ENTRIES;
@@ -23,37 +26,60 @@ static u32 vlvf_find(struct igb *pf, u16 vid)
 	return spare;
 }
 
-static void vlan_join(struct igb_vf *vf)
+static void vlan_join(struct igb *pf, u32 pool, u16 vid)
 {
-	u32 i = vlvf_find(vf->pf, vf->vlan);
-	u32 e = igb_read(vf->pf, IGB_VLVF(i));
-	u32 pools = (e & IGB_VLVF_EN ? vlvf_pools(e) : 0) | 1u << vf->index;
-	igb_set_bits(vf->pf, IGB_VFTA(vf->vlan >> 5), BIT(vf->vlan & 31));
-	igb_write(vf->pf, IGB_VLVF(i), igb_vlvf(vf->vlan, pools));
+	u32 i = vlvf_find(pf, vid);
+	u32 e = igb_read(pf, IGB_VLVF(i));
+	u32 pools = (e & IGB_VLVF_EN ? vlvf_pools(e) : 0) | 1u << pool;
+	igb_set_bits(pf, IGB_VFTA(vid >> 5), BIT(vid & 31));
+	igb_write(pf, IGB_VLVF(i), igb_vlvf(vid, pools));
 }
 
-static void vlan_leave(struct igb_vf *vf)
+static void vlan_leave(struct igb *pf, u32 pool, u16 vid)
 {
-	u32 i = vlvf_find(vf->pf, vf->vlan);
-	u32 e = igb_read(vf->pf, IGB_VLVF(i));
-	u32 pools = vlvf_pools(e) & ~(1u << vf->index);
+	u32 i = vlvf_find(pf, vid);
+	u32 e = igb_read(pf, IGB_VLVF(i));
+	u32 pools = vlvf_pools(e) & ~(1u << pool);
 	if (!(e & IGB_VLVF_EN))
 		return;
 	if (pools) {
-		igb_write(vf->pf, IGB_VLVF(i), igb_vlvf(vf->vlan, pools));
+		igb_write(pf, IGB_VLVF(i), igb_vlvf(vid, pools));
 		return;
 	}
-	igb_write(vf->pf, IGB_VLVF(i), 0);
-	igb_clear_bits(vf->pf, IGB_VFTA(vf->vlan >> 5), BIT(vf->vlan & 31));
+	igb_write(pf, IGB_VLVF(i), 0);
+	igb_clear_bits(pf, IGB_VFTA(vid >> 5), BIT(vid & 31));
 }
 
-/* The table is shared: it is the union of what all VFs want. Only words that change are written. */
+/* ---- group addresses ---- */
+
+/* 82576 Datasheet, Multicast Table Array, RCTL.MO = 0: bits 47:36 of the address. */
+static u32 hash_of(const u8 group[6]) { return (u32)group[4] >> 4 | (u32)group[5] << 4; }
+
+static void want_hash(u32 want[IGB_MTA_WORDS], u32 hash) { want[hash >> 5 & (IGB_MTA_WORDS - 1)] |= 1u << (hash & 31); }
+
+static void want_filter(u32 want[IGB_MTA_WORDS], const struct nic_rx_filter *f)
+{
+	for (u32 i = 0; i < f->nr; i++)
+		want_hash(want, hash_of(f->group[i]));
+	if (f->all_groups)
+		memset(want, 0xff, IGB_MTA_WORDS * sizeof(u32));
+}
+
+/*
+ * The table is shared: it is the union of what all ports want in both states, so that a switch changes nothing here. Who wants all
+ * groups fills it; the others then get groups that they did not ask for, as any hashed filter may deliver. Only words that change
+ * are written.
+ */
 void igb_mta_update(struct igb *pf)
 {
 	u32 want[IGB_MTA_WORDS] = { 0 };
-	for (u32 v = 0; v < pf->nr_vfs; v++)
-		for (u32 i = 0; i < pf->vf[v].nr_hashes; i++)
-			want[pf->vf[v].hash[i] >> 5 & (IGB_MTA_WORDS - 1)] |= 1u << (pf->vf[v].hash[i] & 31);
+	for (u32 i = 0; i < IGB_MAX_PORTS; i++) {
+		const struct igb_port *p = &pf->port[i];
+		for (u32 h = 0; h < p->nr_hashes; h++)
+			want_hash(want, p->hash[h]);
+		want_filter(want, &p->vf_groups);
+		want_filter(want, &p->emu_groups);
+	}
 	for (u32 i = 0; i < IGB_MTA_WORDS; i++) {
 		if (want[i] != pf->mta[i])
 			igb_write(pf, IGB_MTA(i), want[i]);
@@ -61,47 +87,49 @@ void igb_mta_update(struct igb *pf)
 	}
 }
 
+static bool wants_groups(const struct igb_port *p) { return p->nr_hashes || p->vf_groups.nr || p->vf_groups.all_groups; }
+
 void igb_pool_update(struct igb_vf *vf)
 {
-	igb_write(vf->pf, IGB_VMOLR(vf->index), igb_vmolr(vf->vlan, vf->frame, vf->nr_hashes));
+	const struct igb_port *p = vf->port;
+	u64 groups = vf->groups_open ? IGB_VMOLR_BAM | (wants_groups(p) ? IGB_VMOLR_ROMPE : 0) : 0;
+	igb_write(vf->pf, IGB_VMOLR(vf->index), igb_vmolr(p->vlan, p->frame, groups));
 	igb_mta_update(vf->pf);
 }
 
 void igb_pool_enable(struct igb_vf *vf, bool on)
 {
 	u64 bit = BIT(vf->index);
-	if (on) {
+	if (on && !vf->quiesced) {
 		igb_set_bits(vf->pf, IGB_VFRE, bit);
 		igb_set_bits(vf->pf, IGB_VFTE, bit);
-	} else {
+	} else if (!on) {
 		igb_clear_bits(vf->pf, IGB_VFRE, bit);
 		igb_clear_bits(vf->pf, IGB_VFTE, bit);
 	}
 }
 
-/* The address comes last: it is what makes frames arrive. */
 void igb_pool_open(struct igb_vf *vf)
 {
-	u32 rar = IGB_VF_RAR(vf->index);
-	igb_write(vf->pf, IGB_VMVIR(vf->index), igb_vmvir(vf->vlan));
-	if (vf->vlan)
-		vlan_join(vf);
+	igb_write(vf->pf, IGB_VMVIR(vf->index), igb_vmvir(vf->port->vlan));
+	if (vf->port->vlan)
+		vlan_join(vf->pf, vf->index, vf->port->vlan);
 	igb_pool_update(vf);
 	igb_pool_enable(vf, true);
-	igb_write(vf->pf, IGB_RAL(rar), igb_ral(vf->mac));
-	igb_write(vf->pf, IGB_RAH(rar), igb_rah(vf->mac, 1u << vf->index));
 }
 
 void igb_pool_close(struct igb_vf *vf)
 {
-	u32 rar = IGB_VF_RAR(vf->index);
-	igb_write(vf->pf, IGB_RAH(rar), 0);
-	igb_write(vf->pf, IGB_RAL(rar), 0);
 	igb_pool_enable(vf, false);
+	vf->groups_open = false;
+	if (vf->port->rate) {
+		vf->port->rate = 0;
+		igb_rate_update(vf);
+	}
 	igb_write(vf->pf, IGB_VMOLR(vf->index), IGB_VMOLR_NOTHING);
-	if (vf->vlan)
-		vlan_leave(vf);
-	vf->nr_hashes = 0;
+	if (vf->port->vlan)
+		vlan_leave(vf->pf, vf->index, vf->port->vlan);
+	igb_port_forget(vf->port);
 	igb_mta_update(vf->pf);
 	igb_write(vf->pf, IGB_VMVIR(vf->index), IGB_VMVIR_NEVER);
 }

@@ -15,6 +15,7 @@
 #define IGB_POOLS 8              /* VMDq pools; pool n belongs to VF n */
 #define IGB_PF_POOL 7            /* the PF keeps the last one, so: */
 #define IGB_MAX_VFS 7
+#define IGB_MAX_PORTS 7         /* a RAR entry and perhaps a VF each */
 #define IGB_QUEUES 16            /* pool p owns queues p and p + 8 */
 #define IGB_RAR_ENTRIES 24
 #define IGB_VLVF_ENTRIES 32
@@ -28,6 +29,9 @@
 #define IGB_MIN_FRAME 64         /* with FCS */
 #define IGB_STD_FRAME 1518
 #define IGB_MAX_FRAME 9216
+#define IGB_MAX_RATE 1000u       /* Mb/s */
+#define IGB_DESC_LEN 16u
+#define IGB_FAMILY 1u            /* nest_nic_info.family */
 
 /* ---- device control ---- */
 #define IGB_CTRL 0x0000
@@ -99,6 +103,9 @@
 /* Bits in EIMS and its family, and first EITR, of VF v: its vectors count down from 22. */
 #define IGB_VF_CAUSE(v) (22 - IGB_VF_VECTORS * (v))
 #define IGB_VF_CAUSES(v) (7u << IGB_VF_CAUSE(v))
+#define IGB_EITR_MEANT BITS(15, 2)
+#define IGB_VTIVAR_MEANT 0x83838383ull /* RX0 TX0 RX1 TX1: vector and valid bit */
+#define IGB_VTIVAR_MISC_MEANT 0x83ull
 #define IGB_VTIVAR 0x1700        /* VF */
 #define IGB_VTIVAR_MISC 0x1740   /* VF */
 
@@ -134,6 +141,11 @@
 #define IGB_Q_DCTL 0x28
 #define IGB_Q_DCTL_ENABLE BIT(25)
 #define IGB_Q_RQDPC 0x30         /* RX, cleared by reading */
+#define IGB_Q_DCTL_THRESHOLDS (BITS(4, 0) | BITS(12, 8) | BITS(20, 16))
+#define IGB_Q_LEN_MEANT BITS(19, 7)
+#define IGB_Q_BASE_MEANT (~0x7full)
+#define IGB_Q_SRRCTL_MEANT (BITS(6, 0) | BITS(13, 8) | BITS(24, 20) | BITS(27, 25) | BIT(31)) /* sizes, threshold, type, DROP_EN */
+#define IGB_Q_DCA_MEANT BITS(15, 8) /* ordering and snooping; which CPU's cache it was is nobody else's business */
 #define IGB_Q_WBAL 0x38          /* TX */
 #define IGB_Q_WBAH 0x3c
 #define IGB_RXDCTL_RESET 0x10000u /* write-back threshold 1 */
@@ -147,18 +159,20 @@
 #define IGB_RAH_MAC BITS(15, 0)
 #define IGB_RAH_POOL BITS(25, 18)
 #define IGB_RAH_AV BIT(31)
-#define IGB_VF_RAR(v) (IGB_RAR_ENTRIES - 1 - (v)) /* entry that holds VF v's address */
+#define IGB_PORT_RAR(p) (IGB_RAR_ENTRIES - 1 - (p)) /* entry that holds port p's address */
 #define IGB_MTA(i) (0x5200u + 4 * (i))
 #define IGB_VFTA(i) (0x5600u + 4 * (i))
 #define IGB_UTA(i) (0xa000u + 4 * (i))
 #define IGB_PSRTYPE(pool) (0x5480u + 4 * (pool))
 #define IGB_VF_PSRTYPE 0x0f0c    /* VF */
+#define IGB_PSRTYPE_MEANT (BITS(18, 1) | BITS(31, 29)) /* where headers end; queues of the pool */
 
 /* ---- virtualisation ---- */
 #define IGB_MRQC 0x5818
 #define IGB_MRQC_VMDQ 3u         /* pools by MAC and VLAN, no RSS */
 #define IGB_VT_CTL 0x581c
 #define IGB_VT_CTL_DEF_POOL BITS(9, 7)
+#define IGB_VT_CTL_DIS_DEF_POOL BIT(29) /* what no pool wants is dropped */
 #define IGB_VT_CTL_REPL_EN BIT(30)
 #define IGB_MBVFICR 0x0c80       /* request [7:0], acknowledge [23:16]; write 1 to clear */
 #define IGB_MBVFICR_BITS(v) ((u32)(BIT(v) | BIT(16 + (v))))
@@ -170,6 +184,14 @@
 #define IGB_DTXSWC_MAC_SPOOF BITS(7, 0)
 #define IGB_DTXSWC_VLAN_SPOOF BITS(15, 8)
 #define IGB_DTXSWC_LOOPBACK BIT(31)
+/* Transmit rate limits, one queue at a time: selected by DQSEL (Linux, e1000_regs.h: write only). */
+#define IGB_RTTDQSEL 0x3604
+#define IGB_RTTBCNRM 0x3690
+#define IGB_RTTBCNRM_JUMBO 0x14  /* window for frames up to 9728 bytes */
+#define IGB_RTTBCNRC 0x36b0
+#define IGB_RTTBCNRC_FRACTION 14 /* bits behind the point of the factor */
+#define IGB_RTTBCNRC_FACTOR BITS(27, 0)
+#define IGB_RTTBCNRC_ENABLE BIT(31)
 #define IGB_VMVIR(pool) (0x3700u + 4 * (pool))
 #define IGB_VMVIR_VLAN BITS(15, 0)
 #define IGB_VMVIR_ALWAYS BIT(30) /* insert this tag into every frame */
@@ -225,7 +247,9 @@
 #define IGB_MAC_FILTER_ADD 2
 
 /* ---- the PF's view of a VF's own registers ---- */
-#define IGB_PVT(v, vf_reg) (0x10000u + 0x100 * (v) + (vf_reg)) /* for the four below and the statistics' low byte */
+#define IGB_PVT(v, vf_reg) (0x10000u + 0x100 * (v) + (vf_reg)) /* for those below and the statistics' low byte */
+#define IGB_PVTEICS(v) IGB_PVT(v, 0x20)
+#define IGB_PVTEIMS(v) IGB_PVT(v, 0x24)
 #define IGB_PVTEIMC(v) IGB_PVT(v, 0x28)
 #define IGB_PVTEIAC(v) IGB_PVT(v, 0x2c)
 #define IGB_PVTEIAM(v) IGB_PVT(v, 0x30)
@@ -259,10 +283,10 @@ static inline u32 igb_vmvir(u16 vid)
 {
 	return (u32)(vid ? FIELD_PREP(IGB_VMVIR_VLAN, vid) | IGB_VMVIR_ALWAYS : IGB_VMVIR_NEVER);
 }
-/* frame: longest frame with FCS, before a tag that the port's VLAN adds. */
-static inline u32 igb_vmolr(u16 vid, u32 frame, bool multicast)
+/* frame: longest frame with FCS, before a tag that the port's VLAN adds. groups: IGB_VMOLR_BAM, _ROMPE or both. */
+static inline u32 igb_vmolr(u16 vid, u32 frame, u64 groups)
 {
-	u64 v = IGB_VMOLR_BAM | IGB_VMOLR_STRCRC | IGB_VMOLR_LPE | (multicast ? IGB_VMOLR_ROMPE : 0);
+	u64 v = groups | IGB_VMOLR_STRCRC | IGB_VMOLR_LPE;
 	v |= FIELD_PREP(IGB_VMOLR_RLPML, frame + (vid ? IGB_VLAN_LEN : 0));
 	return (u32)(v | (vid ? IGB_VMOLR_STRVLAN : IGB_VMOLR_AUPE));
 }

@@ -84,7 +84,8 @@ static void setup_vmdq(struct igb *pf)
 	igb_write(pf, IGB_VFRE, 0);
 	igb_write(pf, IGB_VFTE, 0);
 	igb_write(pf, IGB_MRQC, IGB_MRQC_VMDQ);
-	igb_write(pf, IGB_VT_CTL, FIELD_PREP(IGB_VT_CTL_DEF_POOL, IGB_PF_POOL) | IGB_VT_CTL_REPL_EN);
+	igb_write(pf, IGB_VT_CTL, FIELD_PREP(IGB_VT_CTL_DEF_POOL, IGB_PF_POOL) | IGB_VT_CTL_DIS_DEF_POOL |
+					IGB_VT_CTL_REPL_EN);
 	igb_write(pf, IGB_DTXSWC, FIELD_PREP(IGB_DTXSWC_MAC_SPOOF, vfs) | FIELD_PREP(IGB_DTXSWC_VLAN_SPOOF, vfs) | IGB_DTXSWC_LOOPBACK);
 	igb_set_bits(pf, IGB_DTXCTL, IGB_DTXCTL_VLAN_ADDED);
 	igb_write(pf, IGB_RPLOLR, IGB_RPLOLR_STRVLAN | IGB_RPLOLR_STRCRC);
@@ -96,7 +97,7 @@ void igb_setup_switch(struct igb *pf)
 	read_mac(pf);
 	clear_filters(pf);
 	igb_write(pf, IGB_RAL(0), igb_ral(pf->mac));
-	igb_write(pf, IGB_RAH(0), igb_rah(pf->mac, BIT(IGB_PF_POOL)));
+	igb_write(pf, IGB_RAH(0), igb_rah(pf->mac, 0)); /* nobody of ours has the PF's own address */
 	setup_vmdq(pf);
 	igb_write(pf, IGB_FCRTL, 0); /* no pause frames: one slow pool would stop the wire for all */
 	igb_write(pf, IGB_FCRTH, 0);

@@ -4,9 +4,8 @@
  * Invariant: a VF masters the bus only while it is attached to a domain of its owner; it is scrubbed before it is given and after it is
  * taken; when its reset or its flush cannot be completed it is silenced and never given again.
  */
-#include <string.h>
-
 #include "core/errno.h"
+#include "core/fault.h"
 #include "nic/igb.h"
 
 #define SAMPLE_US 30000000ull /* octet counters wrap after 34 s at 1 Gb/s */
@@ -28,92 +27,70 @@ void igb_vf_lose(struct igb_vf *vf, const char *what)
 	vm_end(vf->vm, 1, "its network device could not be isolated in order (VF " RID_FMT ": %s)", RID_ARG(vf->rid), what);
 }
 
-/* Locally administered, unicast, different for each VF, and recognisable: the PF's but for the first byte. */
-void igb_vf_default_mac(const struct igb_vf *vf, u8 mac[6])
-{
-	memcpy(mac, vf->pf->mac, 6);
-	mac[0] = (u8)((vf->index + 1) << 2 | 2);
-}
-
-static void wanted_mac(const struct igb_vf *vf, const struct nic_config *conf, u8 mac[6])
-{
-	if (conf && conf->has_mac)
-		memcpy(mac, conf->mac, 6);
-	else
-		igb_vf_default_mac(vf, mac);
-}
-
-static bool mac_usable(const struct igb_vf *vf, const u8 mac[6])
-{
-	static const u8 zero[6];
-	if (mac[0] & 1 || !memcmp(mac, zero, 6) || !memcmp(mac, vf->pf->mac, 6))
-		return false;
-	for (u32 v = 0; v < vf->pf->nr_vfs; v++) {
-		const struct igb_vf *other = &vf->pf->vf[v];
-		if (other != vf && other->state == VF_OWNED && !memcmp(mac, other->mac, 6))
-			return false;
-	}
-	return true;
-}
-
-static int vf_info(struct nic_lower *l, struct nest_nic_info *out)
-{
-	struct igb_vf *vf = igb_vf_of(l);
-	const struct nic_config *conf = l->bound ? l->bound->cfg : NULL;
-	spin_lock(&vf->pf->lock);
-	igb_link_poll(vf->pf);
-	bool up = vf->pf->link_up;
-	spin_unlock(&vf->pf->lock);
-	*out = (struct nest_nic_info){
-		.vlan = conf ? conf->vlan : 0,
-		.mode = vf->state != VF_ABSENT && vf->state != VF_LOST,
-		.flags = up ? NEST_NIC_LINK_UP : 0,
-		.max_frame = IGB_MAX_FRAME - IGB_FCS_LEN,
-		.rx_queues = 1, .tx_queues = 1, .irq_vectors = IGB_VF_VECTORS,
-		.family = 1,
-	};
-	wanted_mac(vf, conf, out->mac);
-	return 0;
-}
-
 /* ---- giving ---- */
 
-/* FREE -> BUSY with the identity that the configuration demands. */
-static int vf_claim(struct igb_vf *vf, struct vm *vm, const struct nic_config *conf)
+/* The VF with the port's own number if that is free, else any; with NEST_ALLOC_OTHER, the port's last one comes last. */
+static struct igb_vf *vf_choose(const struct igb_port *p, u32 flags)
 {
-	u8 mac[6];
-	wanted_mac(vf, conf, mac);
-	spin_lock(&vf->pf->lock);
-	int r = vf->state == VF_FREE ? 0 : vf->state == VF_OWNED || vf->state == VF_BUSY ? -EBUSY : -ENODEV;
-	if (!r && !mac_usable(vf, mac))
-		r = -EINVAL;
-	if (!r) {
-		vf->state = VF_BUSY;
-		vf->vm = vm;
-		memcpy(vf->mac, mac, 6);
-		vf->vlan = conf->vlan;
-		vf->frame = IGB_STD_FRAME;
-		vf->nr_hashes = 0;
-		for (u32 i = 0; i < IGB_VF_VECTORS; i++) {
-			vf->irte[i] = -1;
-			vf->irq_masked[i] = false;
-		}
+	u32 preferred = flags & NEST_ALLOC_OTHER && p->last_vf < IGB_MAX_VFS ? p->last_vf + 1 : p->index;
+	for (u32 i = 0; i < IGB_MAX_VFS; i++) {
+		struct igb_vf *vf = &p->pf->vf[(preferred + i) % IGB_MAX_VFS];
+		if (vf->state == VF_FREE)
+			return vf;
 	}
-	spin_unlock(&vf->pf->lock);
-	if (r == -ENODEV)
-		log_line("nic: VM %s gets no virtual function of " RID_FMT ": %s", vm->cfg->name, RID_ARG(vf->pf->rid),
-			 vf->state == VF_LOST ? "it failed before" : vf->pf->why_no_vf);
-	if (r == -EINVAL)
-		log_line("nic: VM %s: its MAC %02x:%02x:%02x:%02x:%02x:%02x is taken or no unicast address", vm->cfg->name,
-			 mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
-	return r;
+	return NULL;
 }
 
-static void vf_set_state(struct igb_vf *vf, enum igb_vf_state state)
+static void vf_bind(struct igb_vf *vf, struct igb_port *p, struct vm *vm)
+{
+	vf->state = VF_BUSY;
+	vf->vm = vm;
+	vf->port = p;
+	vf->groups_open = vf->quiesced = false;
+	p->vf = vf;
+	igb_port_forget(p);
+	for (u32 i = 0; i < IGB_VF_VECTORS; i++) {
+		vf->irte[i] = -1;
+		vf->irq_masked[i] = false;
+	}
+}
+
+static void vf_unbind(struct igb_vf *vf, enum igb_vf_state state)
 {
 	spin_lock(&vf->pf->lock);
 	vf->state = state;
+	vf->port->vf = NULL;
+	vf->port = NULL;
+	vf->vm = NULL;
 	spin_unlock(&vf->pf->lock);
+}
+
+static const char *why_none(const struct igb *pf)
+{
+	if (!pf->nr_vfs)
+		return pf->why_no_vf;
+	for (u32 v = 0; v < pf->nr_vfs; v++)
+		if (pf->vf[v].state != VF_LOST)
+			return "all are given";
+	return "all failed before";
+}
+
+/* FREE -> BUSY, with the identity that the configuration demands. */
+static int vf_claim(struct igb_port *p, struct vm *vm, const struct nic_config *conf, u32 flags)
+{
+	if (fault_point("igb: VF claim"))
+		return -ENODEV;
+	spin_lock(&p->pf->lock);
+	struct igb_vf *vf = vf_choose(p, flags);
+	int r = p->vf ? -EBUSY : vf ? igb_port_identify(p, conf) : -ENODEV;
+	if (!r)
+		vf_bind(vf, p, vm);
+	spin_unlock(&p->pf->lock);
+	if (r == -ENODEV)
+		log_line("nic: VM %s gets no virtual function of " RID_FMT ": %s", vm->cfg->name, RID_ARG(p->pf->rid), why_none(p->pf));
+	if (r == -EINVAL)
+		igb_port_refused(p, vm);
+	return r;
 }
 
 static void sample_all(void *arg)
@@ -131,63 +108,76 @@ static void sample_all(void *arg)
 	spin_unlock(&pf->lock);
 }
 
-static void vf_start(struct igb_vf *vf)
+static void sample_from_now_on(struct igb *pf)
+{
+	if (pf->sampling)
+		return;
+	pf->sampling = true;
+	pf->sampler.fn = sample_all;
+	pf->sampler.arg = pf;
+	timer_arm(&pf->sampler, rdtsc() + us_to_tsc(SAMPLE_US));
+}
+
+/* Parked, it takes nothing at all until a transaction opens it; else the port's frames are its own from here on. */
+static void vf_start(struct igb_vf *vf, bool parked)
 {
 	struct igb *pf = vf->pf;
 	spin_lock(&pf->lock);
 	igb_stats_start(vf);
+	vf->groups_open = !parked;
 	igb_pool_open(vf);
 	vf->state = VF_OWNED;
-	if (!pf->sampling) {
-		pf->sampling = true;
-		pf->sampler.fn = sample_all;
-		pf->sampler.arg = pf;
-		timer_arm(&pf->sampler, rdtsc() + us_to_tsc(SAMPLE_US));
-	}
+	vf->port->last_vf = vf->index;
+	sample_from_now_on(pf);
 	spin_unlock(&pf->lock);
+	if (!parked)
+		igb_route_now(vf->port, IGB_ROUTE_VF);
 	vf_command(vf, VF_RUN);
 }
 
-static int vf_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf, u32 flags)
+/* Its memory: none yet. */
+static int vf_isolate(struct igb_vf *vf)
 {
-	(void)flags;
-	struct igb_vf *vf = igb_vf_of(l);
-	int r = vf_claim(vf, vm, conf);
-	if (r)
-		return r;
-	sriov_settle(&vf->pf->sriov);
-	vf_command(vf, VF_DECODE);
-	r = igb_quiesce(vf);
-	if (r)
-		goto fail_quiesce;
-	igb_scrub(vf);
-	r = msix_init(&vf->msix, vf->rid, vf->bar3, 3, IGB_VF_BAR_LEN);
-	if (r)
-		goto fail_quiesce;
-	r = -ENOMEM;
-	vf->domain = iommu_domain_create(vm, &vm->owner);
+	vf->domain = fault_point("igb: VF domain") ? NULL : iommu_domain_create(vf->vm, &vf->vm->owner);
 	if (!vf->domain)
-		goto fail_quiesce;
-	r = iommu_attach(vf->domain, vf->rid);
-	if (r)
-		goto fail_attach;
-	vf->attached = true;
-	vf->faults_before = iommu_faults_of(vm);
-	vf->irqs_before = __atomic_load_n(&l->bound->nr_irqs, __ATOMIC_RELAXED);
-	msix_enable(&vf->msix);
-	vf_start(vf);
-	return 0;
-fail_attach:
+		return -ENOMEM;
+	int r = fault_point("igb: VF attach") ? -ENOMEM : iommu_attach(vf->domain, vf->rid);
+	vf->attached = !r;
+	if (!r)
+		return 0;
 	if (r == -EIO) /* a unit does not flush: nobody knows what the device can reach */
 		igb_vf_lose(vf, "it could not be attached to its domain");
 	iommu_domain_destroy(vf->domain);
 	vf->domain = NULL;
-fail_quiesce:
-	vf_command(vf, VF_QUIET);
-	if (vf->state != VF_LOST)
-		vf_set_state(vf, VF_FREE);
-	log_line("nic: VF " RID_FMT " could not be given to VM %s (error %d)", RID_ARG(vf->rid), vm->cfg->name, -r);
 	return r;
+}
+
+static int vf_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf, u32 flags)
+{
+	struct igb_port *p = igb_port_of(l);
+	int r = vf_claim(p, vm, conf, flags);
+	if (r)
+		return r;
+	struct igb_vf *vf = p->vf;
+	sriov_settle(&vf->pf->sriov);
+	vf_command(vf, VF_DECODE);
+	r = fault_point("igb: VF stops before it is given") ? -ETIMEDOUT : igb_quiesce(vf);
+	if (!r) {
+		igb_scrub(vf);
+		r = fault_point("igb: VF MSI-X table") ? -ENOTSUP : msix_init(&vf->msix, vf->rid, vf->bar3, 3, IGB_VF_BAR_LEN);
+	}
+	if (!r)
+		r = vf_isolate(vf);
+	if (r) {
+		vf_command(vf, VF_QUIET);
+		log_line("nic: VF " RID_FMT " could not be given to VM %s (error %d)", RID_ARG(vf->rid), vm->cfg->name, -r);
+		vf_unbind(vf, vf->state == VF_LOST ? VF_LOST : VF_FREE);
+		return r;
+	}
+	vf->faults_before = iommu_faults_of(vm);
+	msix_enable(&vf->msix);
+	vf_start(vf, flags & NEST_ALLOC_PARKED);
+	return 0;
 }
 
 /* ---- taking back ---- */
@@ -208,13 +198,17 @@ static int vf_reset(struct igb_vf *vf)
 	return r ? -EIO : 0;
 }
 
+/* The emulated device has the port's frames again before the VF loses its pool. */
 static int vf_free(struct nic_lower *l)
 {
-	struct igb_vf *vf = igb_vf_of(l);
+	struct igb_port *p = igb_port_of(l);
+	struct igb_vf *vf = p->vf;
 	struct igb *pf = vf->pf;
 	bool lost = vf->state == VF_LOST;
+	igb_route_now(p, IGB_ROUTE_PF);
 	spin_lock(&pf->lock);
 	vf->state = VF_BUSY;
+	igb_stats_sample(vf);
 	igb_pool_close(vf);
 	spin_unlock(&pf->lock);
 	for (u32 i = 0; i < IGB_VF_VECTORS; i++)
@@ -231,33 +225,12 @@ static int vf_free(struct nic_lower *l)
 	vf->attached = false;
 	iommu_domain_destroy(vf->domain);
 	vf->domain = NULL;
-	vf->vm = NULL;
-	vf_set_state(vf, lost ? VF_LOST : VF_FREE);
+	p->faults += iommu_faults_of(vf->vm) - vf->faults_before;
+	vf_unbind(vf, lost ? VF_LOST : VF_FREE);
 	return lost ? -EIO : 0;
 }
 
 /* ---- while it is given ---- */
-
-/* MAC and VLAN are the configuration's; a guest may only repeat them. */
-static int vf_configure(struct nic_lower *l, const struct nest_nic_conf *conf)
-{
-	struct igb_vf *vf = igb_vf_of(l);
-	if (conf->what & ~(NEST_CONF_MAC | NEST_CONF_VLAN | NEST_CONF_MAX_FRAME))
-		return -EINVAL;
-	if (conf->what & NEST_CONF_MAC && memcmp(conf->mac, vf->mac, 6))
-		return -EPERM;
-	if (conf->what & NEST_CONF_VLAN && conf->vlan != vf->vlan)
-		return -EPERM;
-	if (!(conf->what & NEST_CONF_MAX_FRAME))
-		return 0;
-	if (conf->max_frame < IGB_MIN_FRAME - IGB_FCS_LEN || conf->max_frame > IGB_MAX_FRAME - IGB_FCS_LEN)
-		return -EINVAL;
-	spin_lock(&vf->pf->lock);
-	vf->frame = conf->max_frame + IGB_FCS_LEN;
-	igb_pool_update(vf);
-	spin_unlock(&vf->pf->lock);
-	return 0;
-}
 
 static int vf_map_regs(struct nic_lower *l, hpa_t *base)
 {
@@ -277,7 +250,7 @@ static int vf_dma_map(struct nic_lower *l, const struct iommu_range *r, u32 n)
 	struct igb_vf *vf = igb_vf_of(l);
 	if (vf->state != VF_OWNED)
 		return -EIO;
-	int e = iommu_map(vf->domain, r, n);
+	int e = fault_point("igb: VF memory map") ? -ENOMEM : iommu_map(vf->domain, r, n);
 	if (e == -EIO)
 		igb_vf_lose(vf, "a mapping could not be flushed");
 	return e;
@@ -296,9 +269,11 @@ static int vf_dma_unmap(struct nic_lower *l, const struct iommu_range *r, u32 n)
 
 const struct nic_ops igb_ops = {
 	.name = "igb",
-	.info = vf_info, .alloc = vf_alloc, .configure = vf_configure,
+	.info = igb_info, .alloc = vf_alloc, .configure = igb_configure,
 	.map_regs = vf_map_regs, .unmap_regs = vf_unmap_regs, .reg_read = igb_reg_read, .reg_write = igb_reg_write,
 	.dma_map = vf_dma_map, .dma_unmap = vf_dma_unmap,
 	.irq_set = igb_irq_set, .irq_mask = igb_irq_mask, .irq_clear = igb_irq_clear,
 	.stats = igb_stats, .free = vf_free,
+	.quiesce = igb_state_quiesce, .resume = igb_state_resume, .save = igb_state_save, .restore = igb_state_restore,
+	.prepare = igb_prepare, .commit = igb_commit, .abort = igb_abort, .plugin = igb_plugin,
 };

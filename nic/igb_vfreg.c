@@ -7,7 +7,6 @@
 #include "core/errno.h"
 #include "nic/igb.h"
 
-
 static const u16 stat_offset[IGB_NR_STATS] = {
 	[IGB_STAT_RX] = IGB_VF_GPRC, [IGB_STAT_TX] = IGB_VF_GPTC, [IGB_STAT_RX_BYTES] = IGB_VF_GORC,
 	[IGB_STAT_TX_BYTES] = IGB_VF_GOTC, [IGB_STAT_RX_MC] = IGB_VF_MPRC,
@@ -17,32 +16,44 @@ static const u16 stat_offset[IGB_NR_STATS] = {
 
 void igb_stats_start(struct igb_vf *vf)
 {
-	for (u32 i = 0; i < IGB_NR_STATS; i++)
-		vf->stat[i] = (struct igb_counter){ .last = igb_read(vf->pf, IGB_PVF_STAT(vf->index, stat_offset[i])) };
+	for (u32 i = 0; i < IGB_NR_STATS; i++) {
+		struct igb_counter *c = &vf->port->stat[i];
+		c->last = igb_read(vf->pf, IGB_PVF_STAT(vf->index, stat_offset[i]));
+		vf->stat_before[i] = c->total;
+	}
 }
 
 void igb_stats_sample(struct igb_vf *vf)
 {
 	for (u32 i = 0; i < IGB_NR_STATS; i++) {
+		struct igb_counter *c = &vf->port->stat[i];
 		u32 now = igb_read(vf->pf, IGB_PVF_STAT(vf->index, stat_offset[i]));
-		vf->stat[i].total += (u32)(now - vf->stat[i].last);
-		vf->stat[i].last = now;
+		c->total += (u32)(now - c->last);
+		c->last = now;
 	}
+}
+
+/* The hardware counts the FCS, the port's statistics do not. */
+static u64 octets(const struct igb_counter *c, enum igb_stat bytes, enum igb_stat frames)
+{
+	return c[bytes].total - c[frames].total * IGB_FCS_LEN;
 }
 
 int igb_stats(struct nic_lower *l, struct nest_nic_stats *out)
 {
-	struct igb_vf *vf = igb_vf_of(l);
-	spin_lock(&vf->pf->lock);
-	igb_stats_sample(vf);
+	struct igb_port *p = igb_port_of(l);
+	const struct igb_counter *c = p->stat;
+	spin_lock(&p->pf->lock);
+	if (p->vf)
+		igb_stats_sample(p->vf);
 	*out = (struct nest_nic_stats){
-		.rx_packets = vf->stat[IGB_STAT_RX].total, .rx_bytes = vf->stat[IGB_STAT_RX_BYTES].total,
-		.tx_packets = vf->stat[IGB_STAT_TX].total, .tx_bytes = vf->stat[IGB_STAT_TX_BYTES].total,
-		.rx_multicast = vf->stat[IGB_STAT_RX_MC].total,
+		.rx_packets = c[IGB_STAT_RX].total, .rx_bytes = octets(c, IGB_STAT_RX_BYTES, IGB_STAT_RX),
+		.tx_packets = c[IGB_STAT_TX].total, .tx_bytes = octets(c, IGB_STAT_TX_BYTES, IGB_STAT_TX),
+		.rx_multicast = c[IGB_STAT_RX_MC].total,
 	};
-	spin_unlock(&vf->pf->lock);
-	out->irqs = __atomic_load_n(&l->bound->nr_irqs, __ATOMIC_RELAXED) - vf->irqs_before;
-	out->faults = iommu_faults_of(vf->vm) - vf->faults_before;
+	spin_unlock(&p->pf->lock);
+	out->irqs = __atomic_load_n(&l->bound->nr_irqs, __ATOMIC_RELAXED);
+	out->faults = p->faults + (p->vf ? iommu_faults_of(p->vf->vm) - p->vf->faults_before : 0);
 	return 0;
 }
 
@@ -59,7 +70,7 @@ static u32 read_stat(struct igb_vf *vf, u32 offset)
 	igb_stats_sample(vf);
 	for (u32 i = 0; i < IGB_NR_STATS; i++)
 		if (stat_offset[i] == offset)
-			return (u32)vf->stat[i].total;
+			return (u32)(vf->port->stat[i].total - vf->stat_before[i]);
 	return 0;
 }
 
@@ -83,8 +94,7 @@ static void write_ctrl(struct igb_vf *vf, u32 offset, u32 value)
 	if (igb_quiesce(vf))
 		log_limited(5, "nic: VF " RID_FMT ": a queue did not stop on reset", RID_ARG(vf->rid));
 	igb_scrub(vf);
-	vf->nr_hashes = 0;
-	vf->frame = IGB_STD_FRAME;
+	igb_port_forget(vf->port);
 	igb_pool_update(vf);
 	igb_pool_enable(vf, true);
 }

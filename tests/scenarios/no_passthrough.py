@@ -3,7 +3,7 @@ import re
 
 
 def check(m):
-    why = m.expect(r"^\[L0\] nic: igb 01:00\.0: port0 cannot pass through: (.+)$")[1]
+    why = m.expect(r"^\[L0\] nic: igb 01:00\.0: port0 to port6 cannot pass through: (.+)$")[1]
     assert why.startswith(("the machine has no valid ACPI table DMAR", "ACPI table DMAR is corrupt", "SR-IOV cannot be reached without",
                            "the platform does not support interrupt remapping", "unit 0 at ")), why
     m.expect(r"^\[L0\] hand-off to first VM")

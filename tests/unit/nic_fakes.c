@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/errno.h"
+#include "core/fault.h"
 #include "core/irq.h"
 #include "core/percpu.h"
 #include "core/report.h"
@@ -22,7 +23,15 @@ struct cpu cpus[MAX_CPUS];
 u32 nr_cpus = 2;
 struct mem_owner mem_self = { .name = "self" };
 
-/* ---- log, time ---- */
+/* ---- log, time, injected failures ---- */
+
+bool fault_hit(struct fault_point *p)
+{
+	if (!fake.fault || strcmp(p->name, fake.fault))
+		return false;
+	fake.fault = NULL;
+	return true;
+}
 
 static void keep(char *to, size_t size, const char *fmt, va_list args) { vsnprintf(to, size, fmt, args); }
 
@@ -191,7 +200,9 @@ void iommu_domain_destroy(struct iommu_domain *d)
 	d->used = false;
 }
 
-static struct iommu_domain *domain_of_rid[8];
+/* Function 0 is the PF, the VFs are 16 and above. */
+static struct iommu_domain *domains_of[9];
+static struct iommu_domain **domain_of(rid_t rid) { return &domains_of[(rid.v & 0xff) < 0x80 ? 8 : (rid.v & 0xf) / 2]; }
 
 int iommu_attach(struct iommu_domain *d, rid_t rid)
 {
@@ -201,7 +212,7 @@ int iommu_attach(struct iommu_domain *d, rid_t rid)
 	ASSERT(!(*command_of(rid) & PCI_COMMAND_MASTER));
 	d->rid = rid;
 	d->attached = true;
-	domain_of_rid[(rid.v & 0xf) / 2] = d;
+	*domain_of(rid) = d;
 	fake_balance.attached++;
 	return 0;
 }
@@ -220,7 +231,7 @@ int iommu_detach(struct iommu_domain *d, rid_t rid)
 
 bool iommu_isolate(rid_t rid)
 {
-	struct iommu_domain *d = domain_of_rid[(rid.v & 0xf) / 2];
+	struct iommu_domain *d = *domain_of(rid);
 	seen.isolated++;
 	if (fake.not_isolated)
 		return false;

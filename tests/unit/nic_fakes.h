@@ -19,6 +19,7 @@ struct fake_answers {
 	bool no_domain;
 	int err_attach, err_detach, err_map, err_unmap, err_irq_alloc, err_irq_set, err_flr, err_vector;
 	bool not_isolated;
+	const char *fault;         /* the point of that name (core/fault.h) fails, once */
 };
 extern struct fake_answers fake;
 

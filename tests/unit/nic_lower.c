@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "nic/vnet.h"
 #include "tests/unit/nic_lower.h"
 
 /* ---- the lower link ---- */
@@ -33,12 +34,14 @@ static int passes(struct nic_lower *l, enum op op)
 
 static int f_info(struct nic_lower *l, struct nest_nic_info *out)
 {
-	*out = (struct nest_nic_info){ .mac = { 2, 0, 0, 0, 0, (u8)l->index }, .mode = 1, .irq_vectors = 3, .family = 1 };
+	*out = (struct nest_nic_info){ .mac = { 2, 0, 0, 0, 0, (u8)l->index }, .mode = 1, .irq_vectors = 3, .family = 1,
+					.flags = NEST_NIC_MAY_PASS };
 	return passes(l, OP_INFO);
 }
-static int f_alloc(struct nic_lower *l, struct vm *who, const struct nic_config *conf)
+static int f_alloc(struct nic_lower *l, struct vm *who, const struct nic_config *conf, u32 flags)
 {
 	(void)who, (void)conf;
+	low[l->index].flags = flags;
 	int r = passes(l, OP_ALLOC);
 	low[l->index].allocated |= !r;
 	return r;
@@ -125,7 +128,7 @@ static int f_irq_clear(struct nic_lower *l, u32 index)
 }
 static int f_stats(struct nic_lower *l, struct nest_nic_stats *out)
 {
-	*out = (struct nest_nic_stats){ .rx_packets = 5, .faults = 1 };
+	*out = (struct nest_nic_stats){ .rx_packets = low[l->index].rx_packets, .faults = 1 };
 	return passes(l, OP_STATS);
 }
 static int f_free(struct nic_lower *l)
@@ -136,9 +139,48 @@ static int f_free(struct nic_lower *l)
 	return passes(l, OP_FREE);
 }
 
+static int f_quiesce(struct nic_lower *l) { return passes(l, OP_QUIESCE); }
+static int f_resume(struct nic_lower *l) { return passes(l, OP_RESUME); }
+static int f_save(struct nic_lower *l, struct nest_nic_state *out)
+{
+	struct nest_nic_info info;
+	f_info(l, &info);
+	memcpy(out->mac, info.mac, 6);
+	out->family = info.family;
+	memcpy(out->body, low[l->index].body, sizeof(out->body));
+	return passes(l, OP_SAVE);
+}
+static int f_restore(struct nic_lower *l, const struct nest_nic_state *in)
+{
+	memcpy(low[l->index].body, in->body, sizeof(in->body));
+	return passes(l, OP_RESTORE);
+}
+static int f_prepare(struct nic_lower *l, enum nic_mode mode)
+{
+	(void)mode;
+	return passes(l, OP_PREPARE);
+}
+static void f_commit(struct nic_lower *l, enum nic_mode mode, u32 *vf_head)
+{
+	(void)mode;
+	*vf_head = 17;
+	passes(l, OP_COMMIT);
+}
+static void f_abort(struct nic_lower *l, enum nic_mode mode)
+{
+	(void)mode;
+	passes(l, OP_ABORT);
+}
+static int f_plugin(struct nic_lower *l, u32 offset, u8 *piece)
+{
+	int r = passes(l, OP_PLUGIN);
+	memset(piece, 0x5a, PAGE_SIZE);
+	return r ? r : offset ? 0 : 100;
+}
+
 static const struct nic_ops ops = {
 	"fake", f_info, f_alloc, f_configure, f_map_regs, f_unmap_regs, f_reg_read, f_reg_write, f_dma_map, f_dma_unmap, f_irq_set,
-	f_irq_mask, f_irq_clear, f_stats, f_free,
+	f_irq_mask, f_irq_clear, f_stats, f_free, f_quiesce, f_resume, f_save, f_restore, f_prepare, f_commit, f_abort, f_plugin, NULL,
 };
 
 /* ---- what nic.c wants besides ---- */
@@ -151,11 +193,44 @@ int upstream_init(void) { return 0; }
 static const u32 no_ids[] = { 0 };
 const struct nic_driver igb_driver = { .name = "none", .ids = no_ids };
 
+/* This link carries no frames, so no port has a device. */
+int vnet_create(struct vnet **out, struct nic_port *p)
+{
+	(void)out, (void)p;
+	return -ENOTSUP;
+}
+void vnet_destroy(struct vnet *d) { (void)d; }
+rid_t vnet_rid(const struct vnet *d)
+{
+	(void)d;
+	return RID(0, 1, 0);
+}
+int vnet_rx(struct vnet *d, const u8 *frame, u32 len)
+{
+	(void)d, (void)frame, (void)len;
+	return 0;
+}
+void vnet_rx_dropped(struct vnet *d) { (void)d; }
+void vnet_rx_flush(struct vnet *d) { (void)d; }
+void vnet_rx_end(struct vnet *d) { (void)d; }
+void vnet_changed(struct vnet *d) { (void)d; }
+int vnet_fence(struct vnet *d)
+{
+	(void)d;
+	return 0;
+}
+bool vnet_running(const struct vnet *d)
+{
+	(void)d;
+	return false;
+}
+void vnet_stats(struct vnet *d, struct nest_nic_stats *out) { (void)d, (void)out; }
+
 /* ---- two VMs ---- */
 
 struct vm_config cfg[2] = {
-	{ .name = "a", .nics = { { .port = 0, .mode = NIC_PASSTHROUGH } }, .nr_nics = 1 },
-	{ .name = "b", .nics = { { .port = 1, .mode = NIC_PASSTHROUGH } }, .nr_nics = 1 },
+	{ .name = "a", .nics = { { .port = 0, .mode = NIC_PASSTHROUGH, .may_pass = true } }, .nr_nics = 1 },
+	{ .name = "b", .nics = { { .port = 1, .mode = NIC_PASSTHROUGH, .may_pass = true } }, .nr_nics = 1 },
 };
 struct vm *vm[2];
 u8 record[PAGE_SIZE];
@@ -198,6 +273,7 @@ int start(void **state)
 	(void)state;
 	fakes_reset();
 	memset(low, 0, sizeof(low));
+	low[0].rx_packets = low[1].rx_packets = 5;
 	if (!once) {
 		assert_int_equal(nic_lower_add(&ops, NULL), 0);
 		assert_int_equal(nic_lower_add(&ops, NULL), 1);

@@ -16,7 +16,8 @@
 #define WINDOW 0x140000000ull
 
 enum op { OP_INFO, OP_ALLOC, OP_CONFIGURE, OP_MAP_REGS, OP_UNMAP_REGS, OP_REG_READ, OP_REG_WRITE, OP_DMA_MAP, OP_DMA_UNMAP, OP_IRQ_SET,
-	  OP_IRQ_MASK, OP_IRQ_CLEAR, OP_STATS, OP_FREE, NR_OPS };
+	  OP_IRQ_MASK, OP_IRQ_CLEAR, OP_STATS, OP_FREE, OP_QUIESCE, OP_RESUME, OP_SAVE, OP_RESTORE, OP_PREPARE, OP_COMMIT, OP_ABORT,
+	  OP_PLUGIN, NR_OPS };
 
 struct piece { u64 iova, hpa, len; u32 perm; };
 extern struct low {
@@ -24,6 +25,9 @@ extern struct low {
 	int fail[NR_OPS];       /* the next call fails with it */
 	u32 fail_after[NR_OPS]; /* … after so many good ones */
 	bool allocated, regs;
+	u32 flags;              /* of the last alloc */
+	u64 rx_packets;
+	u8 body[512];
 	struct piece map[1024];
 	u32 nr;
 	struct nic_irq_request irq[3];

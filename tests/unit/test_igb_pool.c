@@ -26,10 +26,14 @@ static struct igb_vf *owned(u32 v, u8 last, u16 vlan)
 {
 	struct igb_vf *vf = &pf->vf[v];
 	const u8 mac[6] = { 0x52, 0x54, 0, 0, 0, last };
-	memcpy(vf->mac, mac, 6);
-	vf->vlan = vlan;
-	vf->frame = IGB_STD_FRAME;
+	struct igb_port *p = &pf->port[v];
+	memcpy(p->mac, mac, 6);
+	p->vlan = vlan;
+	p->frame = IGB_STD_FRAME;
+	p->vf = vf;
+	vf->port = p;
 	vf->state = VF_OWNED;
+	vf->groups_open = true;
 	return vf;
 }
 
@@ -41,9 +45,9 @@ static void setup_makes_a_switch(void **state)
 	igb_setup_switch(pf);
 	assert_int_equal(pf->mac[5], 0x01);
 	assert_int_equal(model_get(MODEL_PF, 0x5400), 0xc0005452u); /* 52:54:00:c0 */
-	assert_int_equal(model_get(MODEL_PF, 0x5404), 0x80000151u | 1u << (18 + 7)); /* pool 7 */
+	assert_int_equal(model_get(MODEL_PF, 0x5404), 0x80000151u); /* for no pool */
 	assert_int_equal(model_get(MODEL_PF, 0x5818) & 7, 3);                       /* MRQC: VMDq */
-	assert_int_equal(model_get(MODEL_PF, 0x581c), 7u << 7 | 1u << 30);           /* default pool, replication */
+	assert_int_equal(model_get(MODEL_PF, 0x581c), 7u << 7 | 1u << 29 | 1u << 30); /* no default pool, replication */
 	assert_int_equal(model_get(MODEL_PF, 0x3500), 1u << 31 | 0x7f7f);            /* loopback, spoof checks of VFs */
 	assert_int_equal(model_get(MODEL_PF, 0x2408), 0xffff);                       /* no pool holds up the others */
 	assert_int_equal(model_get(MODEL_PF, 0x0c8c), 0);                            /* nobody receives or sends yet */
@@ -98,7 +102,10 @@ static void link_is_started_and_not_awaited(void **state)
 static void pool_without_vlan(void **state)
 {
 	(void)state;
-	igb_pool_open(owned(1, 7, 0));
+	struct igb_vf *vf = owned(1, 7, 0);
+	igb_pool_open(vf);
+	assert_int_equal(model_last_write(MODEL_PF, 0x54e4 + 8 * 6), -1); /* the address is the route, not the pool */
+	igb_port_route(vf->port, IGB_ROUTE_VF);
 	assert_int_equal(model_get(MODEL_PF, 0x54e0 + 8 * (22 - 16)), 0x00005452); /* entry 23 - 1 */
 	assert_int_equal(model_get(MODEL_PF, 0x54e4 + 8 * (22 - 16)), 0x80000700u | 1u << (18 + 1));
 	assert_int_equal(model_get(MODEL_PF, 0x5ad4), 1u << 31 | 1u << 27 | 1u << 24 | 1u << 16 | 1518); /* CRC BAM AUPE LPE */
@@ -144,6 +151,8 @@ static void closed_pool_accepts_nothing(void **state)
 	struct igb_vf *vf = owned(6, 9, 12);
 	(void)state;
 	igb_pool_open(vf);
+	igb_port_route(vf->port, IGB_ROUTE_VF);
+	igb_port_route(vf->port, IGB_ROUTE_NONE);
 	igb_pool_close(vf);
 	assert_int_equal(model_get(MODEL_PF, 0x54e4 + 8 * (17 - 16)), 0);
 	assert_int_equal(model_get(MODEL_PF, 0x5ae8), 1u << 31);
@@ -156,11 +165,11 @@ static void multicast_table_is_the_union(void **state)
 {
 	struct igb_vf *a = owned(0, 1, 0), *b = owned(1, 2, 0);
 	(void)state;
-	a->hash[0] = 0x123;
-	a->nr_hashes = 1;
-	b->hash[0] = 0x123;
-	b->hash[1] = 0xfff;
-	b->nr_hashes = 2;
+	a->port->hash[0] = 0x123;
+	a->port->nr_hashes = 1;
+	b->port->hash[0] = 0x123;
+	b->port->hash[1] = 0xfff;
+	b->port->nr_hashes = 2;
 	igb_pool_update(a);
 	igb_pool_update(b);
 	assert_int_equal(model_get(MODEL_PF, 0x5200 + 4 * (0x123 >> 5)), 1u << (0x123 & 31));
@@ -172,6 +181,54 @@ static void multicast_table_is_the_union(void **state)
 	model_forget();
 	igb_mta_update(pf);
 	assert_int_equal(model_writes, 0); /* what has not changed is not written */
+}
+
+static void groups_by_address(void **state)
+{
+	struct igb_vf *a = owned(0, 1, 0);
+	(void)state;
+	a->port->vf_groups = (struct nic_rx_filter){ .nr = 1, .group = { { 0x01, 0, 0x5e, 0, 0x30, 0x12 } } }; /* hash 123h */
+	pf->port[3].emu_groups = (struct nic_rx_filter){ .nr = 1, .group = { { 0x33, 0x33, 0, 0, 0xff, 0xff } } };
+	igb_pool_update(a);
+	assert_int_equal(model_get(MODEL_PF, 0x5200 + 4 * (0x123 >> 5)), 1u << (0x123 & 31));
+	assert_int_equal(model_get(MODEL_PF, 0x5200 + 4 * 127), 1u << 31); /* the emulated devices' groups, too */
+	pf->port[3].emu_groups.all_groups = true;
+	igb_mta_update(pf);
+	for (u32 i = 0; i < 128; i++)
+		assert_int_equal(model_get(MODEL_PF, 0x5200 + 4 * i), ~0u);
+}
+
+static void a_parked_pool_takes_no_groups(void **state)
+{
+	struct igb_vf *vf = owned(1, 7, 0);
+	(void)state;
+	vf->groups_open = false;
+	vf->port->nr_hashes = 1;
+	igb_pool_open(vf);
+	assert_int_equal(model_get(MODEL_PF, 0x5ad4) & (1u << 25 | 1u << 27), 0);
+	vf->groups_open = true;
+	igb_pool_update(vf);
+	assert_int_equal(model_get(MODEL_PF, 0x5ad4) & (1u << 25 | 1u << 27), 1u << 25 | 1u << 27);
+}
+
+/* The address moves by one register write; and only it moves. */
+static void a_route_is_one_write(void **state)
+{
+	struct igb_vf *vf = owned(4, 7, 0);
+	const u32 rah = 0x54e4 + 8 * (23 - 4 - 16);
+	(void)state;
+	igb_port_route(vf->port, IGB_ROUTE_PF);
+	assert_int_equal(model_get(MODEL_PF, rah), 0x80000700u | 1u << (18 + 7));
+	model_forget();
+	igb_port_route(vf->port, IGB_ROUTE_VF);
+	assert_int_equal(model_writes, 1);
+	assert_int_equal(model_log[0].reg, rah);
+	assert_int_equal(model_log[0].value, 0x80000700u | 1u << (18 + 4));
+	model_forget();
+	igb_port_route(vf->port, IGB_ROUTE_PF);
+	assert_int_equal(model_writes, 1);
+	igb_port_route(vf->port, IGB_ROUTE_NONE);
+	assert_int_equal(model_get(MODEL_PF, rah), 0);
 }
 
 /* Fill everything a VF's owner could have written; the scrub leaves none of it, and touches nobody else's. */
@@ -242,6 +299,9 @@ int main(void)
 		cmocka_unit_test_setup(vlans_are_shared, start),
 		cmocka_unit_test_setup(closed_pool_accepts_nothing, start),
 		cmocka_unit_test_setup(multicast_table_is_the_union, start),
+		cmocka_unit_test_setup(groups_by_address, start),
+		cmocka_unit_test_setup(a_parked_pool_takes_no_groups, start),
+		cmocka_unit_test_setup(a_route_is_one_write, start),
 		cmocka_unit_test_setup(scrub_leaves_nothing, start),
 		cmocka_unit_test_setup(stuck_queue_is_noticed, start),
 	};

@@ -24,7 +24,7 @@ static struct nic_config conf;
 static struct vm vm;
 static struct igb *pf;
 static struct nic_port port;
-static struct nic_lower lower[IGB_MAX_VFS];
+static struct nic_lower lower[IGB_MAX_PORTS];
 
 static int start(void **state)
 {
@@ -34,15 +34,17 @@ static int start(void **state)
 	vm = (struct vm){ .cfg = &vm_cfg };
 	conf = (struct nic_config){ .mode = NIC_PASSTHROUGH, .has_mac = true, .mac = { 0x52, 0x54, 0, 0, 0, 2 } };
 	port = (struct nic_port){ .vm = &vm, .cfg = &conf };
-	for (u32 v = 0; v < IGB_MAX_VFS; v++)
-		lower[v] = (struct nic_lower){ .ops = &igb_ops, .priv = &pf->vf[v], .bound = &port };
+	for (u32 v = 0; v < IGB_MAX_PORTS; v++) {
+		lower[v] = (struct nic_lower){ .ops = &igb_ops, .priv = &pf->port[v], .bound = &port, .index = v };
+		pf->port[v].lower = &lower[v];
+	}
 	return 0;
 }
 
 static int given(void **state)
 {
 	start(state);
-	return igb_ops.alloc(&lower[0], &vm, &conf);
+	return igb_ops.alloc(&lower[0], &vm, &conf, 0);
 }
 
 static void balanced(void)
@@ -88,17 +90,17 @@ static void alloc_gives_a_clean_vf(void **state)
 	assert_int_equal(igb_ops.info(&lower[0], &info), 0);
 	assert_memory_equal(info.mac, conf.mac, 6);
 	assert_int_equal(info.irq_vectors, 3);
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), 0);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), 0);
 	assert_int_equal(pf->vf[0].state, VF_OWNED);
 	assert_int_equal(fake_balance.attached, 1);
 	assert_true(seen.command[0] & PCI_COMMAND_MASTER);
 	assert_int_equal(igb_ops.map_regs(&lower[0], &base), 0);
 	assert_int_equal(base.v, 0x800020000);
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), -EBUSY);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), -EBUSY);
 	assert_int_equal(igb_ops.free(&lower[0]), 0);
 	assert_int_equal(seen.flrs, 1);
 	balanced();
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), 0);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), 0);
 	assert_int_equal(igb_ops.free(&lower[0]), 0);
 	balanced();
 }
@@ -107,18 +109,18 @@ static void alloc_fails_clean(void **state)
 {
 	(void)state;
 	fake.err_attach = -ENODEV;
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), -ENODEV);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), -ENODEV);
 	balanced();
 	fake.no_domain = true;
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), -ENOMEM);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), -ENOMEM);
 	balanced();
 	fake.no_domain = false;
 	model_set(MODEL_PF, IGB_RXQ(0) + IGB_Q_DCTL, (u32)IGB_Q_DCTL_ENABLE);
 	model_stuck_queue = true;
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), -ETIMEDOUT);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), -ETIMEDOUT);
 	balanced();
 	model_stuck_queue = false;
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), 0);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), 0);
 	igb_ops.free(&lower[0]);
 }
 
@@ -127,11 +129,11 @@ static void addresses_are_checked(void **state)
 	struct nic_config other = conf;
 	(void)state;
 	other.mac[0] = 1;
-	assert_int_equal(igb_ops.alloc(&lower[1], &vm, &other), -EINVAL);
-	assert_int_equal(igb_ops.alloc(&lower[1], &vm, &conf), -EINVAL); /* VF 0 has it */
+	assert_int_equal(igb_ops.alloc(&lower[1], &vm, &other, 0), -EINVAL);
+	assert_int_equal(igb_ops.alloc(&lower[1], &vm, &conf, 0), -EINVAL); /* VF 0 has it */
 	other.has_mac = false;
-	assert_int_equal(igb_ops.alloc(&lower[1], &vm, &other), 0);
-	assert_int_equal(pf->vf[1].mac[0] & 3, 2); /* local, unicast */
+	assert_int_equal(igb_ops.alloc(&lower[1], &vm, &other, 0), 0);
+	assert_int_equal(pf->port[1].mac[0] & 3, 2); /* local, unicast */
 	igb_ops.free(&lower[1]);
 	igb_ops.free(&lower[0]);
 	balanced();
@@ -139,10 +141,15 @@ static void addresses_are_checked(void **state)
 
 static void no_virtual_functions(void **state)
 {
+	struct nest_nic_info info;
 	(void)state;
-	pf->vf[0].state = VF_ABSENT;
+	for (u32 v = 0; v < IGB_MAX_VFS; v++)
+		pf->vf[v].state = VF_ABSENT;
+	pf->nr_vfs = 0;
 	pf->why_no_vf = "it has no SR-IOV";
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), -ENODEV);
+	assert_int_equal(igb_ops.info(&lower[0], &info), 0);
+	assert_false(info.flags & NEST_NIC_MAY_PASS);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), -ENODEV);
 	assert_non_null(strstr(seen.last_line, "no SR-IOV"));
 	balanced();
 }
@@ -154,8 +161,15 @@ static void lost_after_a_bad_reset(void **state)
 	assert_int_equal(igb_ops.free(&lower[0]), -EIO);
 	assert_int_equal(pf->vf[0].state, VF_LOST);
 	balanced();
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), -ENODEV);
 	assert_int_equal(seen.vms_ended, 0);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), 0); /* another VF */
+	assert_int_equal(pf->port[0].vf->index, 1);
+	igb_ops.free(&lower[0]);
+	balanced();
+	for (u32 v = 1; v < IGB_MAX_VFS; v++)
+		pf->vf[v].state = VF_LOST;
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), -ENODEV);
+	assert_non_null(strstr(seen.last_line, "all failed before"));
 }
 
 static void vf_without_flr_resets_itself(void **state)
@@ -200,6 +214,72 @@ static void cannot_be_isolated(void **state)
 	expect_assert_failure(igb_ops.dma_unmap(&lower[0], &r, 1));
 	fake.not_isolated = false;
 	fake_balance.attached = 0;
+}
+
+static void any_free_vf_will_do(void **state)
+{
+	struct nic_config other = conf;
+	(void)state;
+	pf->vf[3].state = VF_LOST;
+	other.has_mac = false;
+	assert_int_equal(igb_ops.alloc(&lower[2], &vm, &conf, 0), 0);
+	assert_int_equal(pf->port[2].vf->index, 2); /* its number, by default */
+	assert_int_equal(igb_ops.alloc(&lower[3], &vm, &other, 0), 0);
+	assert_int_equal(pf->port[3].vf->index, 4);
+	assert_int_equal(igb_ops.free(&lower[2]), 0);
+	assert_int_equal(igb_ops.alloc(&lower[2], &vm, &conf, NEST_ALLOC_OTHER), 0);
+	assert_int_equal(pf->port[2].vf->index, 5);
+	assert_int_equal(model_get(MODEL_PF, IGB_RAH(IGB_PORT_RAR(2))) & IGB_RAH_POOL, 1u << (18 + 5)); /* its own entry, any pool */
+	assert_int_equal(igb_ops.free(&lower[2]), 0);
+	for (u32 v = 0; v < IGB_MAX_VFS; v++)
+		if (v != 5 && pf->vf[v].state == VF_FREE)
+			pf->vf[v].state = VF_LOST;
+	assert_int_equal(igb_ops.alloc(&lower[2], &vm, &conf, NEST_ALLOC_OTHER), 0); /* no choice */
+	assert_int_equal(pf->port[2].vf->index, 5);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &other, 0), -ENODEV);
+	assert_non_null(strstr(seen.last_line, "all are given"));
+	igb_ops.free(&lower[2]);
+	igb_ops.free(&lower[3]);
+	balanced();
+}
+
+static void parked_takes_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, NEST_ALLOC_PARKED), 0);
+	assert_int_equal(model_get(MODEL_PF, IGB_RAH(IGB_PORT_RAR(0))), 0);
+	assert_int_equal(model_get(MODEL_PF, IGB_VMOLR(0)) & (IGB_VMOLR_BAM | IGB_VMOLR_ROMPE), 0);
+	assert_true(seen.command[0] & PCI_COMMAND_MASTER);
+	igb_ops.free(&lower[0]);
+	balanced();
+}
+
+/* Each step of giving fails once; nothing is left. */
+static void every_step_of_alloc_fails(void **state)
+{
+	static const char *const points[] = { "igb: VF claim", "igb: VF stops before it is given", "igb: VF MSI-X table",
+					      "igb: VF domain", "igb: VF attach" };
+	struct nic_irq_request req = { 0, 0x41, HPA_NONE, 0 };
+	struct iommu_range r = { IOVA(0), HPA(0), PAGE_SIZE, 0 };
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(points); i++) {
+		fake.fault = points[i];
+		assert_true(igb_ops.alloc(&lower[0], &vm, &conf, 0) < 0);
+		assert_null(fake.fault);
+		assert_null(pf->port[0].vf);
+		assert_int_equal(pf->vf[0].state, VF_FREE);
+		balanced();
+	}
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), 0);
+	fake.fault = "igb: VF memory map";
+	assert_int_equal(igb_ops.dma_map(&lower[0], &r, 1), -ENOMEM);
+	fake.fault = "igb: VF interrupt allotted";
+	assert_int_equal(igb_irq_set(&lower[0], 0, &req), -ENOSPC);
+	fake.fault = "igb: VF interrupt routed";
+	assert_int_equal(igb_irq_set(&lower[0], 0, &req), -ENOSPC);
+	assert_int_equal(fake_balance.irtes, 0);
+	igb_ops.free(&lower[0]);
+	balanced();
 }
 
 /* ---- interrupts ---- */
@@ -388,7 +468,7 @@ static void configure_keeps_policy(void **state)
 	assert_int_equal(model_get(MODEL_PF, IGB_VMOLR(0)) & IGB_VMOLR_RLPML, 9004);
 	c.max_frame = 9213;
 	assert_int_equal(igb_ops.configure(&lower[0], &c), -EINVAL);
-	c.what = 1u << 5;
+	c.what = 1u << 8;
 	assert_int_equal(igb_ops.configure(&lower[0], &c), -EINVAL);
 }
 
@@ -402,7 +482,7 @@ static void counters_wrap_and_start_at_zero(void **state)
 	start(state);
 	model_set(MODEL_PF, gprc, 1000); /* of an earlier owner */
 	model_set(MODEL_PF, gorc, 0xffffff00);
-	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf), 0);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), 0);
 	assert_int_equal(igb_ops.stats(&lower[0], &s), 0);
 	assert_int_equal(s.rx_packets, 0);
 	model_set(MODEL_PF, gprc, 1007);
@@ -413,19 +493,30 @@ static void counters_wrap_and_start_at_zero(void **state)
 	port.nr_irqs = 3;
 	assert_int_equal(igb_ops.stats(&lower[0], &s), 0);
 	assert_int_equal(s.rx_packets, 7);
-	assert_int_equal(s.rx_bytes, 0x200 + 0xffffff80ull);
+	assert_int_equal(s.rx_bytes, 0x200 + 0xffffff80ull - 7 * 4); /* without FCS */
 	assert_int_equal(s.irqs, 3);
 	assert_int_equal(rd(0xf10), 7);
 	assert_int_equal(rd(0xf18), (u32)(0x200 + 0xffffff80ull));
 	igb_ops.free(&lower[0]);
 	assert_true(fake_timer());
 	assert_false(fake_timer()); /* nobody to sample for */
+	assert_int_equal(igb_ops.stats(&lower[0], &s), 0); /* also without a VF */
+	assert_int_equal(s.rx_packets, 7);
+	model_set(MODEL_PF, 0x10110, 5);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, NEST_ALLOC_OTHER), 0);
+	model_set(MODEL_PF, 0x10110, 7);
+	assert_int_equal(igb_ops.stats(&lower[0], &s), 0); /* totals of both VFs */
+	assert_int_equal(s.rx_packets, 9);
+	assert_int_equal(rd(0xf10), 2); /* the guest sees those of its own */
+	igb_ops.free(&lower[0]);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(alloc_gives_a_clean_vf, start), cmocka_unit_test_setup(alloc_fails_clean, start),
+		cmocka_unit_test_setup(any_free_vf_will_do, start), cmocka_unit_test_setup(parked_takes_nothing, start),
+		cmocka_unit_test_setup(every_step_of_alloc_fails, start),
 		cmocka_unit_test_setup(addresses_are_checked, given), cmocka_unit_test_setup(no_virtual_functions, start),
 		cmocka_unit_test_setup(lost_after_a_bad_reset, given), cmocka_unit_test_setup(vf_without_flr_resets_itself, given),
 		cmocka_unit_test_setup(lost_after_a_bad_detach, given), cmocka_unit_test_setup(lost_after_a_bad_unmap, given),

@@ -72,6 +72,9 @@ int nic_lower_add(const struct nic_ops *ops, void *priv)
 }
 int nic_lower_skip(void) { return nic_lower_add(NULL, NULL); }
 
+/* Frames are another test's (test_upstream_data.c). */
+const struct nic_data_ops upstream_data;
+
 static const struct vm_config cfg = { .name = "a" };
 static struct vm vm = { .cfg = &cfg };
 static const struct nic_config plain = { .mode = NIC_PASSTHROUGH };
@@ -89,7 +92,7 @@ static int start(void **state)
 	refuse_below = 0;
 	ram_bytes = 256u << 20;
 	assert_int_equal(upstream_init(), 2);
-	assert_int_equal(OP(alloc, &vm, &plain), 0);
+	assert_int_equal(OP(alloc, &vm, &plain, 0), 0);
 	nr_calls = 0;
 	return 0;
 }
@@ -145,9 +148,10 @@ static void alloc_and_configuration(void **state)
 	(void)state;
 	assert_int_equal(OP(free), 0);
 	only_call(HC_NIC_FREE);
-	assert_int_equal(OP(alloc, &vm, &want), 0);
+	assert_int_equal(OP(alloc, &vm, &want, NEST_ALLOC_PARKED), 0);
 	assert_int_equal(nr_calls, 2);
 	assert_int_equal(calls[0].a0, 1); /* the port */
+	assert_int_equal(calls[0].a1, NEST_ALLOC_PARKED);
 	memcpy(&sent, calls[1].rec, sizeof(sent));
 	assert_int_equal(calls[1].nr, HC_NIC_CONFIGURE);
 	assert_int_equal(sent.what, NEST_CONF_MAC | NEST_CONF_VLAN);
@@ -155,12 +159,12 @@ static void alloc_and_configuration(void **state)
 	assert_int_equal(sent.vlan, 7);
 	nr_calls = 0;
 	answer[HC_NIC_CONFIGURE] = -EPERM; /* the outer decides; and nothing stays behind */
-	assert_int_equal(OP(alloc, &vm, &want), -EPERM);
+	assert_int_equal(OP(alloc, &vm, &want, NEST_ALLOC_PARKED), -EPERM);
 	assert_int_equal(nr_calls, 3);
 	assert_int_equal(calls[2].nr, HC_NIC_FREE);
 	answer[HC_NIC_ALLOC] = -ENODEV;
 	nr_calls = 0;
-	assert_int_equal(OP(alloc, &vm, &want), -ENODEV);
+	assert_int_equal(OP(alloc, &vm, &want, NEST_ALLOC_PARKED), -ENODEV);
 	assert_int_equal(nr_calls, 1);
 	struct nest_nic_conf frame = { .what = NEST_CONF_MAX_FRAME, .max_frame = 9000 };
 	nr_calls = 0;
@@ -275,7 +279,8 @@ static void interrupts(void **state)
 
 static void registers_and_statistics(void **state)
 {
-	struct nest_nic_stats s, outers = { .rx_packets = 3, .irqs = 4 };
+	struct nest_nic_stats s, outers = { .rx_packets = 8, .rx_bytes = 500, .irqs = 4, .emu_rx_packets = 5, .emu_rx_bytes = 300, .dropped = 1,
+					    .switches = 2 };
 	u32 value;
 	(void)state;
 	answer[HC_NIC_REG_READ] = 0xfffffffell;
@@ -289,16 +294,53 @@ static void registers_and_statistics(void **state)
 	assert_int_equal(OP(reg_write, 0xf10, 5), -EPERM);
 	assert_int_equal(only_call(HC_NIC_REG_WRITE)->a2, 5);
 	memcpy(record, &outers, sizeof(outers));
+	nr_calls = 0;
 	assert_int_equal(OP(stats, &s), 0);
-	assert_memory_equal(&s, &outers, sizeof(s));
-	/* the outer's totals go on over openings; ours begin with each */
+	assert_int_equal(calls[0].nr, HC_NIC_PORT_STATS); /* of the port, so also while it is closed */
+	assert_int_equal(calls[0].a0, 1);
+	/* what went through the function; what the outer's device carried is counted by ours */
+	const struct nest_nic_stats want = { .rx_packets = 3, .rx_bytes = 200, .irqs = 4 };
+	assert_memory_equal(&s, &want, sizeof(s));
+}
+
+static void the_transaction_goes_outward(void **state)
+{
+	u32 head = 5;
+	u8 piece[PAGE_SIZE];
+	(void)state;
+	assert_int_equal(OP(prepare, NIC_PASSTHROUGH), 0);
+	assert_int_equal(calls[0].nr, HC_NIC_PREPARE);
+	assert_int_equal(calls[0].a0, 1); /* the port, not the handle */
+	assert_int_equal(calls[0].a1, NEST_MODE_PASSTHROUGH);
+	answer[HC_NIC_COMMIT] = 77;
+	OP(commit, NIC_PASSTHROUGH, &head);
+	assert_int_equal(head, 77);
+	assert_int_equal(OP(prepare, NIC_EMULATION), 0);
+	nr_calls = 0;
+	OP(abort, NIC_EMULATION);
+	assert_int_equal(calls[0].nr, HC_NIC_ABORT);
+	assert_int_equal(calls[0].a1, NEST_MODE_EMULATION);
+	nr_calls = 0;
+	fake.fault = "upstream: prepare";
+	assert_int_equal(OP(prepare, NIC_PASSTHROUGH), -EIO);
+	assert_int_equal(nr_calls, 0);
+	memset(record, 0x33, sizeof(record));
+	answer[HC_NIC_PLUGIN] = 100;
+	assert_int_equal(OP(plugin, 4096, piece), 100);
+	assert_int_equal(calls[0].a1, 4096);
+	assert_int_equal(piece[99], 0x33);
+	answer[HC_NIC_PLUGIN] = 4097; /* no more than a page */
+	assert_int_equal(OP(plugin, 0, piece), -EIO);
+	answer[HC_NIC_PLUGIN] = -ENOENT;
+	assert_int_equal(OP(plugin, 0, piece), -ENOENT);
+}
+
+static void a_refused_free_is_tried_again(void **state)
+{
+	(void)state;
+	fake.fault = "upstream: free";
 	assert_int_equal(OP(free), 0);
-	assert_int_equal(OP(alloc, &vm, &plain), 0);
-	outers.rx_packets = 10;
-	memcpy(record, &outers, sizeof(outers));
-	assert_int_equal(OP(stats, &s), 0);
-	assert_int_equal(s.rx_packets, 7);
-	assert_int_equal(s.irqs, 0);
+	only_call(HC_NIC_FREE);
 }
 
 static void again_is_tried_again(void **state)
@@ -315,7 +357,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(ports_are_the_outers), T(a_missing_port_leaves_a_gap),
 		T(alloc_and_configuration), T(window_is_above_all_ram), T(lists_are_records),
-		T(part_of_a_list_is_undone), T(interrupts), T(registers_and_statistics), T(again_is_tried_again),
+		T(part_of_a_list_is_undone), T(interrupts), T(registers_and_statistics), T(the_transaction_goes_outward),
+		T(a_refused_free_is_tried_again), T(again_is_tried_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
