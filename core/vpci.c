@@ -36,6 +36,7 @@ struct function {
 struct vpci {
 	spinlock_t lock;
 	u32 address;
+	u32 window;          /* first byte of the BAR window that is not assigned; nobody but the VM's maker changes it */
 	u32 nr;
 	struct function fn[VPCI_MAX_FUNCTIONS];
 };
@@ -164,12 +165,35 @@ int vpci_add(struct vm *vm, rid_t rid, const struct vpci_ops *ops, void *dev)
 	return 0;
 }
 
+void vpci_remove(struct vm *vm, rid_t rid)
+{
+	struct vpci *p = vm->pci;
+
+	for (u32 i = 0; i < p->nr; i++) {
+		if (p->fn[i].rid.v == rid.v) {
+			p->fn[i] = p->fn[--p->nr];
+			break;
+		}
+	}
+}
+
+u32 vpci_window_alloc(struct vm *vm, u32 len)
+{
+	u64 at = ALIGN_UP(vm->pci->window, len);
+
+	if (at + len > VPCI_ECAM_BASE)
+		return 0;
+	vm->pci->window = (u32)(at + len);
+	return (u32)at;
+}
+
 int vpci_create(struct vm *vm)
 {
 	struct vpci *p = page_alloc(&vm->owner);
 	if (!p)
 		return -ENOMEM;
 	vm->pci = p;
+	p->window = VPCI_WINDOW_BASE;
 	int err = vpci_add(vm, RID(0, 0, 0), &bridge_ops, NULL);
 	if (!err)
 		err = vdev_add(&vm->pio, PORT_ADDRESS, PORTS, &port_ops, p);

@@ -2,16 +2,17 @@
  * The emulated device of a port: virtio-net, modern, on the VM's PCI bus (Virtual I/O Device (VIRTIO) Version 1.2, Network
  * Device; Virtio Over PCI Bus).
  *
- * Function 00:(port + 1).0, vendor 1AF4, device 1041. BARs and rings are as in nic/virtio.h. Offered: VERSION_1, MAC, STATUS, MTU,
- * CTRL_VQ, CTRL_RX, CTRL_VLAN, CTRL_MAC_ADDR, MRG_RXBUF, RING_EVENT_IDX, RING_INDIRECT_DESC; one receive, one transmit, one
+ * Function 00:(port + 1).0, vendor 1AF4, device 1041. BARs and rings are as in nic/virtio.h. Offered: VERSION_1, MAC, STATUS,
+ * MTU, CTRL_VQ, CTRL_RX, CTRL_VLAN, CTRL_MAC_ADDR, MRG_RXBUF, RING_EVENT_IDX, RING_INDIRECT_DESC; one receive, one transmit, one
  * control queue. No offloads: every frame is complete.
  *
- * Locks: ctrl (registers, control queue, start and stop of the lower link), tx, rx; in this order of taking, and rx alone may be taken
- * by the lower link's data road. None is ever taken while a port's lock is waited for under it, and the port's lock comes before
- * tx and rx; ctrl is never taken under the port's lock.
+ * Locks: ctrl (registers, control queue, start and stop of the lower link), tx, rx; in this order of taking, and rx alone may be
+ * taken by the lower link's data road. None is ever taken while a port's lock is waited for under it, and the port's lock comes
+ * before tx and rx; ctrl is never taken under the port's lock.
  *
- * Invariant: nothing of a queue is trusted: indices, addresses, lengths and flags are read once each and checked at each use; what the
- * specification forbids sets DEVICE_NEEDS_RESET and stops the device until the driver resets it, and touches nobody else.
+ * Invariant: nothing of a queue is trusted: indices, addresses, lengths and flags are read once each and checked at each use;
+ * what the specification forbids sets DEVICE_NEEDS_RESET and stops the device until the driver resets it, and touches nobody
+ * else.
  */
 #ifndef NIC_VNET_H
 #define NIC_VNET_H
@@ -32,7 +33,10 @@ int vnet_rx(struct vnet *d, const u8 *frame, u32 len);
 void vnet_rx_dropped(struct vnet *d);
 void vnet_rx_flush(struct vnet *d);
 void vnet_rx_end(struct vnet *d);
-/* Configuration space may have changed (link; or ask HC_NIC_INFO): interrupt, if the driver wants it. Under the port's lock; takes no lock but a leaf. */
+/*
+ * Configuration space may have changed (link; or ask HC_NIC_INFO): interrupt, if the driver wants it. Under the port's lock;
+ * takes no lock but a leaf.
+ */
 void vnet_changed(struct vnet *d);
 
 /*
