@@ -38,7 +38,8 @@ NIC_SRCS := nic/igb.c nic/igb_conf.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c 
 GUEST_SRCS := guest/start.S guest/main.c \
 	guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c \
-	guest/net/ip.c guest/net/net.c guest/net/port.c guest/net/shell.c nic/plugin/igbvf.c \
+	guest/net/ip.c guest/net/net.c guest/net/pci.c guest/net/plugin_load.c guest/net/port.c guest/net/shell.c \
+	guest/net/shell_dev.c guest/net/shell_emu.c guest/net/shell_switch.c guest/net/shell_vf.c guest/net/virtio_plugin.c \
 	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/cycle.c guest/work/echo.c \
 	guest/work/end.c guest/work/exits.c guest/work/modes.S guest/work/ping.c guest/work/smp.c guest/work/smp_irq.c \
 	guest/work/states.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_vmx.c guest/work/tscloop.c
@@ -56,6 +57,11 @@ UNIT_guest_ip_SRCS = guest/net/ip.c
 UNIT_guest_vf_SRCS = nic/plugin/igbvf.c
 UNIT_guest_cmdline_SRCS = guest/lib/cmdline.c guest/lib/mbi.c
 UNIT_guest_blast_SRCS = guest/work/blast_proto.c
+UNIT_TESTS += guest_plugin guest_shell
+UNIT_guest_plugin_SRCS = guest/net/plugin_load.c
+UNIT_guest_shell_SRCS = guest/net/shell.c guest/net/shell_dev.c guest/net/shell_emu.c guest/net/shell_switch.c guest/net/shell_vf.c \
+	tests/unit/guest_model/core/x86.h
+UNIT_guest_shell_CFLAGS = -Itests/unit/guest_model
 
 # With a clock, ports and cache lines of the test's own: as in iommu below, a directory stands before core/x86.h.
 UNIT_TESTS += acpi irq mem pci ptab

@@ -101,6 +101,16 @@ static bool scan_list(const char *s, u32 i, u64 *value, bool *at_end)
 	}
 }
 
+static bool one_of(const char *s, const char *words)
+{
+	u64 len = strlen(s);
+
+	for (const char *p = words; len && (p = strstr(p, s)); p++)
+		if ((p == words || p[-1] == ' ') && (p[len] == ' ' || !p[len]))
+			return true;
+	return false;
+}
+
 static bool value_fits(const char *s, const struct option *o)
 {
 	bool at_end;
@@ -111,6 +121,8 @@ static bool value_fits(const char *s, const struct option *o)
 		return scan_any_base(&s, o->max, &v) && *s == 0 && v >= o->min;
 	case OPTION_IP:
 		return scan_ip(s, &v) && v >= o->min && v <= o->max;
+	case OPTION_WORD:
+		return one_of(s, o->words);
 	default:
 		(void)scan_list(s, ~0u, &v, &at_end);
 		return at_end;
@@ -129,6 +141,12 @@ const char *cmdline_check(const struct cmdline *c, const struct option *options,
 			return c->word[i].key;
 	}
 	return NULL;
+}
+
+bool cmdline_is(const struct cmdline *c, const char *key, const char *word)
+{
+	const char *s = cmdline_get(c, key);
+	return s && !strcmp(s, word);
 }
 
 u64 cmdline_u64(const struct cmdline *c, const char *key, u64 otherwise)

@@ -17,12 +17,16 @@ struct cmdline {
 	u32 nr;
 };
 
-/* Numbers as in C: 10, 0x10. OPTION_LIST: numbers separated by commas. OPTION_IP: 10.0.0.2, as a number 0x0a000002. */
-enum option_kind { OPTION_NUMBER, OPTION_LIST, OPTION_IP };
+/*
+ * Numbers as in C: 10, 0x10. OPTION_LIST: numbers separated by commas. OPTION_IP: 10.0.0.2, as a number 0x0a000002. OPTION_WORD: one of
+ * `words`, which are separated by blanks.
+ */
+enum option_kind { OPTION_NUMBER, OPTION_LIST, OPTION_IP, OPTION_WORD };
 struct option {
 	const char *key;
 	enum option_kind kind;
 	u64 min, max;
+	const char *words;
 };
 
 /* False if it has too many words or is too long. */
@@ -34,6 +38,8 @@ const char *cmdline_get(const struct cmdline *c, const char *key);
 /* Values, or what the caller wants where the key is absent. */
 u64 cmdline_u64(const struct cmdline *c, const char *key, u64 otherwise);
 u32 cmdline_ip(const struct cmdline *c, const char *key, u32 otherwise);
+/* Is the value of a key this word? */
+bool cmdline_is(const struct cmdline *c, const char *key, const char *word);
 /* Item i of a list; false past its end. */
 bool cmdline_list(const struct cmdline *c, const char *key, u32 i, u64 *value);
 

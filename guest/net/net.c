@@ -43,17 +43,18 @@ int net_open(struct net *n, const struct cmdline *c)
 	memset(n, 0, sizeof(*n));
 	n->nic.port = (u32)cmdline_u64(c, "nic", 0);
 	n->nic.wait = wait_mode(c);
+	n->nic.flags = cmdline_is(c, "virtio", "plain") ? NIC_PLUGIN_FLAG_PLAIN : 0;
 	n->nic.rx = rx;
 	n->nic.rx_arg = n;
+	if (port_totals(n->nic.port, &n->before))
+		memset(&n->before, 0, sizeof(n->before));
 	if ((err = nic_open(&n->nic)))
 		return err;
 	const u8 *mac = n->nic.info.mac;
 	ip_init(&n->ip, mac, addr);
 	n->ip.arg = n;
 	n->ip.tx = tx;
-	if (port_stats(n->nic.handle, &n->before))
-		memset(&n->before, 0, sizeof(n->before));
-	printf("guest: nic: port %u, %s, %02x:%02x:%02x:%02x:%02x:%02x, ip %u.%u.%u.%u, %s\n", n->nic.port, n->nic.plugin->name,
+	printf("guest: nic: port %u, %s, %02x:%02x:%02x:%02x:%02x:%02x, ip %u.%u.%u.%u, %s\n", n->nic.port, nic_plugin_name(&n->nic),
 	       mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], addr >> 24, addr >> 16 & 255, addr >> 8 & 255, addr & 255,
 	       n->nic.wait == NIC_POLL ? "polled" : n->nic.wait == NIC_IRQ_SPIN ? "interrupts" : "interrupts and halt");
 	return 0;
@@ -90,12 +91,46 @@ const u8 *net_resolve(struct net *n, u32 addr, u64 us)
 	return mac;
 }
 
+bool net_adds_up(struct net *n, u64 us)
+{
+	struct nic_plugin_stats p;
+	struct nest_nic_stats now;
+	const struct nest_nic_stats *then = &n->before;
+	u64 end = clock_deadline(us);
+
+	for (;;) {
+		net_poll(n);
+		if (port_totals(n->nic.port, &now))
+			return false;
+		nic_plugin_counts(&n->nic, &p);
+		bool same = now.rx_packets - then->rx_packets == p.rx_frames && now.tx_packets - then->tx_packets == p.tx_frames &&
+			    now.rx_bytes - then->rx_bytes == p.rx_bytes && now.tx_bytes - then->tx_bytes == p.tx_bytes;
+		if (same || clock_passed(end))
+			return same;
+	}
+}
+
+static void report_switches(const struct net *n, const char *who)
+{
+	const struct nic_counts *c = &n->nic.count;
+
+	for (u32 mode = NEST_MODE_EMULATION; mode <= NEST_MODE_PASSTHROUGH; mode++) {
+		const struct nic_gap *g = &c->gap[mode];
+		if (g->switches)
+			printf("@report {\"guest\":\"switch\",\"workload\":\"%s\",\"to\":\"%s\",\"switches\":%llu,\"gap_min\":%llu,"
+			       "\"gap_max\":%llu,\"gap_sum\":%llu}\n", who, mode == NEST_MODE_EMULATION ? "emulation" : "passthrough",
+			       (ull)g->switches, (ull)g->min, (ull)g->max, (ull)g->sum);
+	}
+	printf("@report {\"guest\":\"shell\",\"workload\":\"%s\",\"own\":%llu,\"duplicate\":%llu,\"left\":%llu,\"failed\":%llu}\n", who,
+	       (ull)c->own, (ull)c->duplicate, (ull)c->left, (ull)c->failed);
+}
+
 void net_report(struct net *n, const char *who)
 {
 	struct nic_plugin_stats p;
 	struct nest_nic_stats now, *then = &n->before;
 	const struct ip_counts *i = &n->ip.count;
-	int err = port_stats(n->nic.handle, &now);
+	int err = port_totals(n->nic.port, &now);
 
 	nic_plugin_counts(&n->nic, &p);
 	printf("@report {\"guest\":\"nic\",\"workload\":\"%s\",\"rx\":%llu,\"tx\":%llu,\"rx_bytes\":%llu,\"tx_bytes\":%llu,"
@@ -106,9 +141,13 @@ void net_report(struct net *n, const char *who)
 	       "\"foreign\":%llu,\"malformed\":%llu,\"bad_checksum\":%llu,\"tx\":%llu}\n", who, (ull)i->rx, (ull)i->rx_arp,
 	       (ull)i->rx_echo, (ull)i->rx_udp, (ull)i->own, (ull)i->foreign, (ull)i->malformed, (ull)i->bad_checksum,
 	       (ull)i->tx);
+	report_switches(n, who);
 	if (err)
 		return;
-	printf("@report {\"guest\":\"port\",\"workload\":\"%s\",\"rx\":%llu,\"tx\":%llu,\"irqs\":%llu,\"faults\":%llu}\n", who,
+	printf("@report {\"guest\":\"port\",\"workload\":\"%s\",\"rx\":%llu,\"tx\":%llu,\"irqs\":%llu,\"faults\":%llu,"
+	       "\"emu_rx\":%llu,\"emu_tx\":%llu,\"dropped\":%llu,\"switches\":%llu}\n", who,
 	       (ull)(now.rx_packets - then->rx_packets), (ull)(now.tx_packets - then->tx_packets), (ull)(now.irqs - then->irqs),
-	       (ull)(now.faults - then->faults));
+	       (ull)(now.faults - then->faults), (ull)(now.emu_rx_packets - then->emu_rx_packets),
+	       (ull)(now.emu_tx_packets - then->emu_tx_packets), (ull)(now.dropped - then->dropped),
+	       (ull)(now.switches - then->switches));
 }

@@ -15,10 +15,10 @@ struct net {
 	struct nic nic;
 	struct ip_stack ip;
 	u64 tx_dropped;                 /* frames for which the ring had no room: never with a window below its size */
-	struct nest_nic_stats before;   /* the port's totals at net_open */
+	struct nest_nic_stats before;   /* the port's totals before net_open */
 };
 
-/* Options nic= ip= irq= halt= of the command line. 0 or -errno; says what failed. */
+/* Options nic= ip= irq= halt= virtio= of the command line. 0 or -errno; says what failed. */
 int net_open(struct net *n, const struct cmdline *c);
 int net_close(struct net *n);
 /* Take what has arrived and answer it (answers go out at once). Returns the number of frames. */
@@ -31,5 +31,7 @@ void net_idle(struct net *n);
 const u8 *net_resolve(struct net *n, u32 addr, u64 us);
 /* "@report" lines: frames by plugin, stack and port, interrupts. Costs hypercalls: not in a measured phase. */
 void net_report(struct net *n, const char *who);
+/* Does the port's own count of frames, of all levels' devices, agree with the plugins'? Takes what still arrives, at most so long. */
+bool net_adds_up(struct net *n, u64 us);
 
 #endif

@@ -17,8 +17,8 @@
 #include "guest/lib/mbi.h"
 
 static const struct option options[] = {
-	{ "n", OPTION_NUMBER, 1, 1000 }, { "big", OPTION_NUMBER, 0, ~0ull }, { "ip", OPTION_IP, 1, 0xfffffffe },
-	{ "list", OPTION_LIST, 0, ~0ull },
+	{ "n", OPTION_NUMBER, 1, 1000, NULL }, { "big", OPTION_NUMBER, 0, ~0ull, NULL }, { "ip", OPTION_IP, 1, 0xfffffffe, NULL },
+	{ "list", OPTION_LIST, 0, ~0ull, NULL }, { "word", OPTION_WORD, 0, 0, "event plain plainer" },
 };
 static struct cmdline c;
 
@@ -68,11 +68,12 @@ static void test_split_limits(void **state)
 static void test_values(void **state)
 {
 	static const char *const good[] = { "n=1", "n=1000", "n=0x3e8", "big=18446744073709551615", "big=0xffffffffffffffff",
-					    "ip=0.0.0.1", "ip=255.255.255.254", "list=1", "list=0x10,20,0xffffffffffffffff" };
+					    "ip=0.0.0.1", "ip=255.255.255.254", "list=1", "list=0x10,20,0xffffffffffffffff", "word=event", "word=plain",
+					    "word=plainer" };
 	static const char *const bad[] = { "n=", "n=0", "n=1001", "n=x", "n=1x", "n=0x", "n=-1", "n=1 n=", "big=18446744073709551616",
 					   "big=0x10000000000000000", "ip=10.0.0", "ip=10.0.0.256", "ip=10.0.0.0.1", "ip=10..0.1",
 					   "ip=0.0.0.0", "ip=255.255.255.255", "ip=a.b.c.d", "list=", "list=1,", "list=,1",
-					   "list=1,,2", "list=1;2", "unknown=1", "=1" };
+					   "list=1,,2", "list=1;2", "word=", "word=plai", "word=lain", "word=er", "unknown=1", "=1" };
 
 	(void)state;
 	for (u32 i = 0; i < ARRAY_SIZE(good); i++)
