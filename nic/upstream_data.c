@@ -131,16 +131,17 @@ static int tx_room(struct upstream_net *n)
 {
 	struct virtq_drv *q = &n->tx.q;
 	int head = virtq_head(q);
-	if (head >= 0)
-		return head;
-	tx_reclaim(n);
-	head = virtq_head(q);
-	if (head >= 0 || n->tx.broken)
-		return head;
-	q->told = q->posted;
-	upstream_notify(&n->tx, VIRTIO_NET_TXQ);
-	tx_reclaim(n);
-	return virtq_head(q);
+	if (head < 0) {
+		tx_reclaim(n);
+		head = virtq_head(q);
+	}
+	if (head < 0 && !n->tx.broken) {
+		q->told = q->posted;
+		upstream_notify(&n->tx, VIRTIO_NET_TXQ);
+		tx_reclaim(n);
+		head = virtq_head(q);
+	}
+	return n->tx.broken ? -1 : head;
 }
 
 static int transmit(struct upstream_net *n, const u8 *frame, u32 len)

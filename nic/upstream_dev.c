@@ -151,7 +151,8 @@ static int ring_start(struct upstream_net *n, struct upstream_ring *r, u16 queue
 static void fill(struct upstream_net *n)
 {
 	for (u16 i = 0; i < n->rx.q.size; i++) {
-		n->rx.mem->desc[i] = (struct virtq_desc){ virt_to_hpa(upstream_buffer(n, &n->rx, i)).v, n->room, VIRTQ_DESC_WRITE, 0 };
+		u64 at = virt_to_hpa(upstream_buffer(n, &n->rx, i)).v;
+		n->rx.mem->desc[i] = (struct virtq_desc){ at, n->room, VIRTQ_DESC_WRITE, 0 };
 		virtq_post(&n->rx.q, i);
 	}
 	for (u16 i = 0; i < n->tx.q.size; i++)

@@ -41,7 +41,7 @@ static inline int virtio_find(u32 (*read)(void *arg, u32 offset), void *arg, str
 		if (!p->found || p->bar > 5 || p->offset + p->length < p->offset)
 			return -ENODEV;
 	}
-	return out->at[VIRTIO_CAP_COMMON].length < sizeof(struct virtio_common) - 4 ? -ENODEV : 0;
+	return out->at[VIRTIO_CAP_COMMON].length < VIRTIO_COMMON(queue_notify_data) ? -ENODEV : 0;
 }
 
 /* ---- status ---- */

@@ -119,7 +119,7 @@ static inline void virtq_take(struct virtq_drv *q, u16 head)
 static inline void virtq_irq(struct virtq_drv *q, bool on)
 {
 	WRITE_ONCE(q->irq, on);
-	if (q->event) /* the buffer whose return is to be heard: the next one, or the one that came last, which is 65,535 buffers away */
+	if (q->event) /* the buffer whose return is to be heard: the next one, or the last one, which is 65,535 buffers away */
 		WRITE_ONCE(q->mem->avail.ring[q->size], (u16)(on ? q->taken : q->taken - 1));
 	else
 		WRITE_ONCE(q->mem->avail.flags, on ? 0 : VIRTQ_AVAIL_NO_INTERRUPT);
