@@ -110,6 +110,15 @@ VNET_UNDER_TEST := nic/virtq_dev.c nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c ni
 UNIT_TESTS += vnet
 UNIT_vnet_SRCS = $(VNET_UNDER_TEST)
 
+# Our drivers of the emulated device, on the real one: a directory stands before core/x86.h, so that registers are its own.
+VIRTIO_MACHINE := nic/virtq_dev.c nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c nic/vnet_pci.c nic/vnet_regs.c nic/vnet_rx.c \
+	nic/vnet_tx.c core/vdev.c core/vpci.c tests/unit/virtio_machine.c tests/unit/virtio_model/core/x86.h
+UNIT_TESTS += virtq_drv guest_virtio upstream_data
+UNIT_guest_virtio_SRCS = guest/net/pci.c guest/net/virtio_plugin.c $(VIRTIO_MACHINE)
+UNIT_guest_virtio_CFLAGS = -Itests/unit/virtio_model
+UNIT_upstream_data_SRCS = nic/upstream_data.c nic/upstream_dev.c nic/msix.c core/pci.c $(VIRTIO_MACHINE)
+UNIT_upstream_data_CFLAGS = -Itests/unit/virtio_model
+
 # What a VM is made of, on fakes of memory, console and outer.
 CORE_FAKES := tests/unit/core_fakes.c
 LOADER_SRCS := core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c
