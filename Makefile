@@ -134,6 +134,9 @@ UNIT_vdev_SRCS = $(VDEV_SRCS) $(CORE_FAKES)
 UNIT_vm_SRCS = core/acpi_tables.c core/bundle.c core/hypercall.c core/ptab.c core/report.c core/report_print.c core/vacpi.c \
 	core/vm.c core/vm_mem.c $(LOADER_SRCS) $(VDEV_SRCS) $(CORE_FAKES)
 
+UNIT_TESTS += monitor
+UNIT_monitor_SRCS = core/acpi_tables.c core/ioapic.c core/monitor.c $(VDEV_SRCS) $(CORE_FAKES)
+
 UNIT_TESTS += nested_fields nested_merge nested_checks
 UNIT_nested_fields_SRCS = vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_merge_SRCS = vmx/nested_merge.c vmx/nested_fields.c vmx/nested_cap.c

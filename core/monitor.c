@@ -153,7 +153,8 @@ static bool cmd_help(u32 n, char *const *word)
 	(void)word;
 	for (u32 t = 0; t < nr_tables && n == 1; t++)
 		for (u32 i = 0; i < tables[t].n; i++)
-			log_line("%s %s: %s", tables[t].table[i].name, tables[t].table[i].args, tables[t].table[i].help);
+			log_line("%s%s%s: %s", tables[t].table[i].name, *tables[t].table[i].args ? " " : "", tables[t].table[i].args,
+				 tables[t].table[i].help);
 	if (n == 1)
 		log_line("@VM text: text goes to the COM1 of that VM");
 	return n == 1;
@@ -222,7 +223,7 @@ static void carry_out(char *s)
 	if (!c)
 		log_line("there is no command %s: try help", word[0]);
 	else if (n > MONITOR_WORDS || !c->fn(n, word))
-		log_line("usage: %s %s", c->name, c->args);
+		log_line("usage: %s%s%s", c->name, *c->args ? " " : "", c->args);
 }
 
 static void end_of_line(void)

@@ -89,7 +89,7 @@ def qemu(o, ram_fd, tap):
         "-machine", "q35,smm=off,hpet=off,vmport=off,memory-backend=ram0" + (",kernel-irqchip=split" if kvm else ""),
         "-accel", "kvm" if kvm else "tcg,thread=multi", "-cpu", "host,+vmx" if kvm else "max",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
-        "-chardev", "file,id=console,path=console.fifo", "-device", "isa-serial,chardev=console,iobase=0x3f8,irq=4"]
+        "-chardev", "file,id=console,path=console.fifo,input-path=console.in", "-device", "isa-serial,chardev=console,iobase=0x3f8,irq=4"]
     if o.resets == 0:
         argv += ["-no-reboot"]
     if o.firmware == "uefi":

@@ -108,7 +108,7 @@ class Machine:
         except BlockingIOError:
             raise InfrastructureError(f"another machine is running in {self.dir}") from None
         for name in ("console.log", "qemu.log", "bochs.log", "bochs.out", "cosim.log", "report.json", "packets.pcap",
-                     "peer.log", "qmp.sock", "wire.qemu", "wire.peer", "console.fifo", "disk.redolog"):
+                     "peer.log", "qmp.sock", "wire.qemu", "wire.peer", "console.fifo", "console.in", "disk.redolog"):
             (self.dir / name).unlink(missing_ok=True)
 
     def memory_file(self, name, size):
@@ -136,6 +136,9 @@ class Machine:
         os.mkfifo(path)
         self.console_fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
         self.fds.append(self.console_fd)
+        os.mkfifo(self.dir / "console.in")
+        self.input_fd = os.open(self.dir / "console.in", os.O_RDWR | os.O_NONBLOCK)
+        self.fds.append(self.input_fd)
         self.assembler = console.Lines()
         self.watcher.add(self.console_fd, self.read_console)
 
@@ -306,6 +309,16 @@ class Machine:
         if self.failure:
             raise self.failure
         return self.result
+
+    def send_line(self, text):
+        """Types a line at the machine's COM1. What the guest has not read yet waits, up to 64 KiB."""
+        data = text.encode() + b"\r"
+        try:
+            done = os.write(self.input_fd, data)
+        except BlockingIOError:
+            done = 0
+        if done != len(data):
+            raise InfrastructureError("the console's input is full: nobody reads it")
 
     def last_line(self):
         return repr(self.lines[-1]) if self.lines else "nothing at all"

@@ -49,6 +49,20 @@ static void interrupts(void **state)
 	assert_nothing_left();
 }
 
+static void interrupts_of_an_ioapic(void **state)
+{
+	(void)state;
+	int h = iommu_irq_alloc_ioapic(1);
+	assert_true(h >= 0);
+	assert_int_equal(iommu_irq_set(h, 2, 0x41), 0);
+	assert_delivers(RID(0xf0, 1, 7), h, 2, 0x41);
+	assert_int_equal(msi(VF0, h), 0x26);
+	assert_int_equal(iommu_irq_alloc_ioapic(2), -ENODEV); /* not named */
+	assert_int_equal(iommu_irq_alloc(RID(0xf0, 1, 7)), -ENODEV); /* an I/O APIC's scope is no device's */
+	iommu_irq_free(h);
+	assert_nothing_left();
+}
+
 static void interrupt_arguments(void **state)
 {
 	(void)state;
@@ -311,7 +325,7 @@ static void isolation(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(interrupts), T(interrupt_arguments), T(x2apic_ids), T(faults_are_reported),
+		T(interrupts), T(interrupts_of_an_ioapic), T(interrupt_arguments), T(x2apic_ids), T(faults_are_reported),
 		T(a_storm_does_not_flood_the_console), T(a_storm_does_not_hold_back_others), T(overflow_is_cleared), T(without_a_vector_faults_are_polled),
 		T(a_refused_descriptor), T(a_queue_that_stops), T(isolation),
 	};

@@ -244,6 +244,59 @@ static void uart_interrupts(void **state)
 	assert_int_equal(nr_msi, 3);
 }
 
+static void uart_input(void **state)
+{
+	static const char text[1024] = { 'a' };
+
+	(void)state;
+	redirect(VUART_IRQ, 0x34);
+	out(COM(2), 1, 1); /* FIFOs: one edge for all that has not been read */
+	out(COM(1), 1, 1);
+	assert_int_equal(in(COM(5), 1), 0x60);
+	assert_int_equal(vuart_input(&vm, "xyz", 3), 0);
+	assert_int_equal(nr_msi, 1);
+	assert_int_equal(in(COM(5), 1), 0x61);
+	assert_int_equal(in(COM(2), 1), 0xc4);
+	assert_int_equal(in(COM(0), 1), 'x');
+	assert_int_equal(vuart_input(&vm, "!", 1), 0);
+	assert_int_equal(in(COM(0), 1), 'y');
+	assert_int_equal(in(COM(0), 1), 'z');
+	assert_int_equal(nr_msi, 1);
+	assert_int_equal(in(COM(0), 1), '!');
+	assert_int_equal(in(COM(5), 1), 0x60);
+	assert_int_equal(in(COM(2), 1), 0xc1);
+	assert_int_equal(in(COM(0), 1), 0);
+	assert_int_equal(vuart_input(&vm, "a", 1), 0);
+	assert_int_equal(nr_msi, 2);
+	out(COM(2), 1, 3); /* clears the receiver */
+	assert_int_equal(in(COM(5), 1), 0x60);
+	out(COM(2), 1, 0); /* no FIFOs: an edge for each */
+	assert_int_equal(vuart_input(&vm, "ab", 2), 0);
+	assert_int_equal(nr_msi, 3);
+	assert_int_equal(in(COM(0), 1), 'a');
+	assert_int_equal(nr_msi, 4);
+	assert_int_equal(in(COM(0), 1), 'b');
+	assert_int_equal(nr_msi, 4);
+	out(COM(1), 1, 0); /* not enabled: it waits, and enabling finds it */
+	assert_int_equal(vuart_input(&vm, "c", 1), 0);
+	assert_int_equal(nr_msi, 4);
+	out(COM(1), 1, 1);
+	assert_int_equal(nr_msi, 5);
+	out(COM(4), 1, 0x10); /* the outside is cut off in loop-back mode */
+	assert_int_equal(in(COM(5), 1), 0x60);
+	out(COM(4), 1, 0);
+	assert_int_equal(in(COM(0), 1), 'c');
+	assert_int_equal(vuart_input(&vm, text, sizeof(text)), 0);
+	assert_int_equal(vuart_input(&vm, text, 1), -ENOSPC); /* all or nothing, and never more than that */
+	assert_int_equal(vuart_input(&vm, text, 0), 0);
+	assert_int_equal(in(COM(0), 1), 'a');
+	assert_int_equal(vuart_input(&vm, text, 2), -ENOSPC);
+	assert_int_equal(vuart_input(&vm, text, 1), 0);
+	for (u32 i = 0; i < sizeof(text); i++)
+		in(COM(0), 1);
+	assert_int_equal(in(COM(5), 1), 0x60);
+}
+
 /* ---- I/O APIC ---- */
 
 static void ioapic_registers(void **state)
@@ -471,7 +524,7 @@ static void any_access(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		T(ranges), T(uart_prints), T(uart_registers), T(uart_loops_back), T(uart_interrupts), T(ioapic_registers),
+		T(ranges), T(uart_prints), T(uart_registers), T(uart_loops_back), T(uart_interrupts), T(uart_input), T(ioapic_registers),
 		T(ioapic_edge), T(ioapic_level), T(pci_bridge), T(pci_plugs_functions_in), T(ways_to_end), T(fixed_hardware), T(pics),
 		T(any_access),
 	};

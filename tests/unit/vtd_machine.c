@@ -20,12 +20,15 @@ static void put(u64 v, u32 bytes)
 	for (u32 i = 0; i < bytes; i++)
 		machine_dmar[len++] = (u8)(v >> 8 * i);
 }
+/* A root port, and the I/O APIC with the same number at f0:number.7. */
 static void drhd(u64 base, u8 bridge_device)
 {
 	put(0, 2);
-	put(16 + 8, 2);
+	put(16 + 8 + 8, 2);
 	put(0, 4);
 	put(base, 8);
+	put(DMAR_IOAPIC | 8 << 8, 4);
+	put(bridge_device | 0xf0 << 8 | bridge_device << 16 | 7u << 24, 4);
 	put(DMAR_BRIDGE | 8 << 8, 4);
 	put(bridge_device << 16, 4);
 }

@@ -52,6 +52,7 @@ static void init(struct bochs_device *self)
 {
 	mailbox_init();
 	hooks_init();
+	console_init(self);
 	if (!joined()) {
 		forward_init_exit_port(self);
 		return;

@@ -89,6 +89,10 @@ struct message {
 /* What VT-d makes of an IOAPIC entry. False: blocked (and recorded as a fault by QEMU). */
 bool vtd_remap(uint64_t entry, struct message *m);
 
+/* --- console.c --------------------------------------------------------------------------------------------------- */
+/* Opens COM1's input, if the runner has one. */
+void console_init(struct bochs_device *self);
+
 /* --- clock.c ----------------------------------------------------------------------------------------------------- */
 /* Starts the periodic poll, which also keeps an idle machine's time from running ahead of the host's. */
 void clock_init(struct bochs_device *self);
