@@ -42,7 +42,7 @@ GUEST_SRCS := guest/start.S guest/main.c \
 	guest/net/shell_dev.c guest/net/shell_emu.c guest/net/shell_switch.c guest/net/shell_vf.c guest/net/virtio_plugin.c \
 	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/cycle.c guest/work/echo.c \
 	guest/work/end.c guest/work/exits.c guest/work/modes.S guest/work/ping.c guest/work/smp.c guest/work/smp_irq.c \
-	guest/work/states.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_vmx.c guest/work/tscloop.c
+	guest/work/state.c guest/work/states.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_vmx.c guest/work/tscloop.c
 
 # ---- unit tests: tests/unit/test_NAME.c with the product's sources that it links ----
 
@@ -89,8 +89,10 @@ NIC_FAKES := tests/unit/nic_fakes.c core/ptab.c
 IGB_UNDER_TEST := nic/igb_conf.c nic/igb_mode.c nic/igb_plugin.c nic/igb_port.c nic/igb_state.c nic/igb_irq.c nic/igb_link.c \
 	nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c nic/igb_vf.c \
 	nic/igb_vfreg.c nic/msix.c tests/unit/igb_model.c
-UNIT_TESTS += igb_pool igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
+UNIT_TESTS += igb_conf igb_pool igb_state igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
+UNIT_igb_conf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_pool_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
+UNIT_igb_state_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_vf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_nic_hc_SRCS = nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c nic/port_mode.c nic/port_regs.c \
 	nic/port_state.c nic/state.c core/vdev.c \
@@ -107,8 +109,11 @@ UNIT_port_mode_SRCS = nic/port_mode.c nic/port_state.c nic/state.c
 # The emulated device, in a VM with a lower link that records; no library in the model, for tests/fuzz has it, too.
 VNET_UNDER_TEST := nic/virtq_dev.c nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c nic/vnet_pci.c nic/vnet_regs.c nic/vnet_rx.c nic/vnet_tx.c \
 	core/vdev.c core/vpci.c tests/unit/vnet_model.c
-UNIT_TESTS += vnet
+UNIT_TESTS += virtq vnet vnet_bad vnet_pci
+UNIT_virtq_SRCS = $(VNET_UNDER_TEST)
 UNIT_vnet_SRCS = $(VNET_UNDER_TEST)
+UNIT_vnet_bad_SRCS = $(VNET_UNDER_TEST)
+UNIT_vnet_pci_SRCS = $(VNET_UNDER_TEST)
 
 # Our drivers of the emulated device, on the real one: a directory stands before core/x86.h, so that registers are its own.
 VIRTIO_MACHINE := nic/virtq_dev.c nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c nic/vnet_pci.c nic/vnet_regs.c nic/vnet_rx.c \

@@ -23,6 +23,7 @@ typedef struct { u16 v; } rid_t;
 #define PCI_HEADER_TYPE 0xe
 #define PCI_BAR0 0x10
 #define PCI_PRIMARY_BUS 0x18
+#define PCI_SUBSYSTEM_VENDOR 0x2c
 #define PCI_CAP_PTR 0x34
 #define PCI_CAP_ID_MSI 5
 #define PCI_CAP_ID_EXP 0x10

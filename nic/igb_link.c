@@ -76,6 +76,7 @@ bool igb_link_poll(struct igb *pf)
 		return false;
 	pf->link_up = up;
 	pf->link_changes++;
+	igb_rate_link_changed(pf);
 	if (up)
 		log_limited(50, "nic: igb " RID_FMT ": link up, %u Mb/s %s duplex", RID_ARG(pf->rid),
 			    speed[FIELD_GET(IGB_STATUS_SPEED, status)], status & IGB_STATUS_FD ? "full" : "half");

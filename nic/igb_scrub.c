@@ -87,5 +87,6 @@ void igb_scrub(struct igb_vf *vf)
 	scrub_irqs(vf);
 	scrub_mailbox(vf);
 	igb_write(vf->pf, IGB_PSRTYPE(vf->index), 0);
+	vf->kept = (struct igb_kept){ 0 }; /* stopped or not, there is nothing to go on with */
 	(void)igb_read(vf->pf, IGB_STATUS); /* pushes the writes */
 }

@@ -58,6 +58,12 @@ static bool is_dctl(u32 reg) { return reg >= IGB_RXQ(0) && reg < IGB_TXQ(IGB_QUE
 static u32 pf_effect(u32 reg, u32 value)
 {
 	u32 old = *cell(MODEL_PF, reg);
+	for (u32 v = 0; v < IGB_MAX_VFS; v++) { /* the PF's view of a VF's masks */
+		if (reg == IGB_PVTEIMS(v))
+			*cell(MODEL_PF, IGB_EIMS) |= (value & 7) << IGB_VF_CAUSE(v);
+		if (reg == IGB_PVTEIMC(v))
+			*cell(MODEL_PF, IGB_EIMS) &= ~((value & 7) << IGB_VF_CAUSE(v));
+	}
 	if (is_dctl(reg) && model_stuck_queue)
 		return value | (old & (u32)IGB_Q_DCTL_ENABLE);
 	switch (reg) {
@@ -100,6 +106,8 @@ struct igb *model_igb(void)
 	for (u32 v = 0; v < IGB_MAX_VFS; v++)
 		igb.vf[v] = (struct igb_vf){ .pf = &igb, .index = v, .rid = RID(1, 16, 2 * v), .state = VF_FREE,
 					     .regs = vf_regs[v], .bar3 = vf_bar3[v] };
+	for (u32 n = 0; n < IGB_MAX_PORTS; n++)
+		igb.port[n] = (struct igb_port){ .pf = &igb, .index = n, .last_vf = IGB_MAX_VFS, .frame = IGB_STD_FRAME };
 	igb.sriov.bar[0] = HPA(0x800020000);
 	model_set(MODEL_PF, IGB_EECD, (u32)IGB_EECD_AUTO_RD);
 	model_set(MODEL_PF, IGB_RAL(0), igb_ral(mac));
