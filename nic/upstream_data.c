@@ -259,6 +259,7 @@ static int data_start(struct nic_lower *l)
 	set_running(net(l), true); /* first, or the interrupt of the first frame would find nobody */
 	upstream_dev_go(net(l));
 	data_rx_more(l); /* tells the device of the receive buffers, if it wants that */
+	upstream_config_irq(net(l), 0); /* what changed while nobody listened */
 	return 0;
 }
 
