@@ -28,10 +28,7 @@ void vpci_destroy(struct vm *vm);
 int vpci_add(struct vm *vm, rid_t rid, const struct vpci_ops *ops, void *dev) __must_check;
 /* Unplug it; no vCPU of the VM runs. What was never plugged in is no error. */
 void vpci_remove(struct vm *vm, rid_t rid);
-/*
- * A place for a BAR of len bytes (a power of two) in the window, as a firmware assigns them: once, before the VM runs. 0: it is
- * full.
- */
+/* A place for a BAR of len bytes (a power of two) in the window, as a firmware assigns them; before the VM runs. 0: it is full. */
 u32 vpci_window_alloc(struct vm *vm, u32 len);
 
 #endif

@@ -431,9 +431,10 @@ static void rx_filter(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(tx_plain), TEST(tx_event), TEST(tx_batch), TEST(tx_meanwhile), TEST(tx_endless), TEST(tx_pieces),
-		TEST(tx_borders), TEST(fence), TEST(rx_plain), TEST(rx_event), TEST(rx_merge), TEST(rx_starved_plain), TEST(rx_starved_event),
-		TEST(rx_merged), TEST(rx_too_small), TEST(rx_end), TEST(rx_end_waits), TEST(rx_filter),
+		TEST(tx_plain), TEST(tx_event), TEST(tx_batch), TEST(tx_meanwhile), TEST(tx_endless),
+		TEST(tx_pieces), TEST(tx_borders), TEST(fence), TEST(rx_plain), TEST(rx_event), TEST(rx_merge),
+		TEST(rx_starved_plain), TEST(rx_starved_event), TEST(rx_merged), TEST(rx_too_small), TEST(rx_end),
+		TEST(rx_end_waits), TEST(rx_filter),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
