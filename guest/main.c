@@ -32,7 +32,11 @@ static const struct work works[] = {
 	{ "echo", work_echo, "answer ARP, ping and UDP" },
 	{ "ping", work_ping, "send pings" },
 	{ "blast", work_blast, "numbered datagrams both ways" },
+	{ "switch", work_switch, "change between emulation and pass-through under traffic" },
+	{ "inject", work_inject, "every injected failure on the way to pass-through" },
+	{ "die", work_die, "end in the middle of a switch" },
 	{ "cycle", work_cycle, "open and close the port again and again" },
+	{ "state", work_state, "stop, save and restore the function, also into another" },
 	{ "tscloop", work_tscloop, "loop of known length against the TSC" },
 	{ "exits", work_exits, "one kind of exit many times" },
 	{ "torture", work_torture, "hypercalls and instructions that must fail" },
@@ -74,6 +78,9 @@ static const struct option options[] = {
 	{ "attack_iova", OPTION_LIST, 0, ~0ull, NULL },
 	{ "attack_wait", OPTION_NUMBER, 0, 1, NULL },
 	{ "virtio", OPTION_WORD, 0, 0, "event plain" },
+	{ "every", OPTION_NUMBER, 1, 1u << 20, NULL },
+	{ "die", OPTION_WORD, 0, 0, "allocate configure plugin start prepare freeze fence commit back" },
+	{ "how", OPTION_WORD, 0, 0, "end spin" },
 };
 
 static struct boot boot;

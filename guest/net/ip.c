@@ -19,7 +19,7 @@
 #define IP_DONT_FRAGMENT 0x4000
 #define IP_TTL 64
 
-static const u8 broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+const u8 eth_broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 
 static u16 get16(const u8 *p) { return (u16)(p[0] << 8 | p[1]); }
 static u32 get32(const u8 *p) { return (u32)get16(p) << 16 | get16(p + 2); }
@@ -159,7 +159,7 @@ static void send_arp(struct ip_stack *s, u16 op, const u8 *to_mac, const u8 *tar
 void ip_arp_request(struct ip_stack *s, u32 addr)
 {
 	static const u8 unknown[6];
-	send_arp(s, ARP_REQUEST, broadcast, unknown, addr);
+	send_arp(s, ARP_REQUEST, eth_broadcast, unknown, addr);
 }
 
 /* ---- receiving ---- */
@@ -242,7 +242,10 @@ static void input_udp(struct ip_stack *s, const u8 *mac, const u8 *h, const u8 *
 	}
 }
 
-static void input_ip(struct ip_stack *s, const u8 *mac, const u8 *h, u32 len)
+/* To all on our network (a /24), or to all there is; only in a broadcast frame. */
+static bool is_broadcast(const struct ip_stack *s, u32 to) { return to == 0xffffffff || to == (s->addr | 0xff); }
+
+static void input_ip(struct ip_stack *s, const u8 *mac, const u8 *h, u32 len, bool group)
 {
 	u32 header = len < IP_HEADER ? 0 : (h[0] & 15) * 4u;
 	u32 total = len < IP_HEADER ? 0 : get16(h + 2);
@@ -251,9 +254,10 @@ static void input_ip(struct ip_stack *s, const u8 *mac, const u8 *h, u32 len)
 		s->count.malformed++;
 	} else if (ip_sum(h, header, 0) != 0xffff) {
 		s->count.bad_checksum++;
-	} else if (get32(h + 16) != s->addr || get32(h + 12) == 0 || get32(h + 12) == s->addr) {
+	} else if ((get32(h + 16) != s->addr && !(group && is_broadcast(s, get32(h + 16)))) || get32(h + 12) == 0 ||
+		   get32(h + 12) == s->addr) {
 		s->count.foreign++;
-	} else if (h[9] == PROTO_ICMP) {
+	} else if (h[9] == PROTO_ICMP && get32(h + 16) == s->addr) { /* broadcasts are for UDP only */
 		input_icmp(s, mac, get32(h + 12), h + header, total - header);
 	} else if (h[9] == PROTO_UDP) {
 		input_udp(s, mac, h, h + header, total - header);
@@ -273,12 +277,12 @@ void ip_input(struct ip_stack *s, const u8 *frame, u32 len)
 	u32 body_len = len - ETH_HEADER;
 	if (!memcmp(mac, s->mac, 6))
 		s->count.own++;
-	else if ((memcmp(frame, s->mac, 6) && memcmp(frame, broadcast, 6)) || mac[0] & 1)
+	else if ((memcmp(frame, s->mac, 6) && memcmp(frame, eth_broadcast, 6)) || mac[0] & 1)
 		s->count.foreign++;
 	else if (get16(frame + 12) == TYPE_ARP)
 		input_arp(s, body, body_len);
 	else if (get16(frame + 12) == TYPE_IP)
-		input_ip(s, mac, body, body_len);
+		input_ip(s, mac, body, body_len, frame[0] & 1);
 	else
 		s->count.foreign++;
 }

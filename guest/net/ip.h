@@ -1,8 +1,8 @@
 /*
- * A compact responder: ARP, IPv4, ICMP echo and UDP over Ethernet, one address, no routes, no fragments.
+ * A compact responder: ARP, IPv4, ICMP echo and UDP over Ethernet, one address in a /24, no routes, no fragments.
  *
  * Invariant: pure (no hardware, no heap); reads nothing outside [frame, frame + len), answers only what is well-formed,
- * addressed to us and has right checksums, and counts everything it drops by reason.
+ * addressed to us (UDP: or to all) and has right checksums, and counts everything it drops by reason.
  */
 #ifndef GUEST_NET_IP_H
 #define GUEST_NET_IP_H
@@ -16,6 +16,8 @@
 #define FRAME_MAX 1514u
 #define UDP_PAYLOAD_MAX (FRAME_MAX - UDP_FRAME)
 #define ARP_ENTRIES 8u
+
+extern const u8 eth_broadcast[6];
 
 struct ip_counts {
 	u64 rx;                 /* frames looked at */

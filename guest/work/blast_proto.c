@@ -49,7 +49,7 @@ bool blast_done(const struct blast *b)
 
 static bool counts_perfect(const struct blast_counts *c, u32 count)
 {
-	return c->tx_data == count && c->rx_data == count && !c->lost && !c->disorder && !c->bad;
+	return c->tx_data == count && c->rx_data == count && !c->lost && !c->disorder && !c->bad && !c->dup;
 }
 
 bool blast_perfect(const struct blast *b)
@@ -63,7 +63,7 @@ static u32 write_body(struct blast *b, enum blast_type type, u8 *p)
 {
 	const struct blast_counts *m = &b->mine;
 	u32 hello[3] = { b->conf.count, b->conf.window, b->conf.size };
-	u32 summary[5] = { m->tx_data, m->rx_data, m->lost, m->disorder, m->bad };
+	u32 summary[6] = { m->tx_data, m->rx_data, m->lost, m->disorder, m->bad, m->dup };
 	u32 n = type == BLAST_HELLO ? ARRAY_SIZE(hello) : type == BLAST_SUMMARY ? ARRAY_SIZE(summary) : 0;
 
 	for (u32 i = 0; i < n; i++)
@@ -79,7 +79,7 @@ u32 blast_write(struct blast *b, enum blast_type type, u8 *out)
 	u32 len = write_body(b, type, out + BLAST_HEADER);
 
 	put32(out, BLAST_MAGIC);
-	put32(out + 4, (u32)BLAST_VERSION << 24 | (u32)type << 16 | len);
+	put32(out + 4, (u32)BLAST_VERSION << 24 | ((u32)type | (b->conf.group ? BLAST_GROUP : 0)) << 16 | len);
 	put32(out + 8, b->conf.run);
 	put32(out + 12, b->next);
 	put32(out + 16, b->expect);
@@ -99,9 +99,9 @@ u32 blast_write(struct blast *b, enum blast_type type, u8 *out)
 /* Their next number will be `seq`: what we expected before it will not come any more. */
 static void pass_over(struct blast *b, u32 seq)
 {
-	if (seq > b->expect) {
-		b->mine.lost += seq - b->expect;
-		b->expect = seq;
+	for (; b->expect < seq; b->expect++) {
+		b->mine.lost++;
+		b->seen[b->expect % BLAST_SEEN] = 0;
 	}
 }
 
@@ -112,11 +112,15 @@ static void read_data(struct blast *b, u32 seq, const u8 *body, u32 len)
 		return;
 	}
 	if (seq < b->expect) {
-		b->mine.disorder++;
+		bool dup = b->expect - seq <= BLAST_SEEN && b->seen[seq % BLAST_SEEN];
+		b->mine.dup += dup;
+		b->mine.disorder += !dup;
+		if (b->expect - seq <= BLAST_SEEN)
+			b->seen[seq % BLAST_SEEN] = 1;
 		return;
 	}
 	pass_over(b, seq);
-	b->expect++;
+	b->seen[b->expect++ % BLAST_SEEN] = 1;
 	if (memcmp(body, content(seq, 1 - b->conf.side), len))
 		b->mine.bad++;
 	else
@@ -133,11 +137,12 @@ static void read_hello(struct blast *b, const u8 *body, u32 len)
 
 static void read_summary(struct blast *b, const u8 *body, u32 len)
 {
-	if (len != 20) {
+	if (len != 24) {
 		b->mine.bad++;
 		return;
 	}
-	b->theirs = (struct blast_counts){ get32(body), get32(body + 4), get32(body + 8), get32(body + 12), get32(body + 16) };
+	b->theirs = (struct blast_counts){ get32(body), get32(body + 4), get32(body + 8), get32(body + 12), get32(body + 16),
+					   get32(body + 20) };
 	b->summary = true;
 }
 
@@ -164,6 +169,8 @@ static void read_control(struct blast *b, u32 type, u32 seq, const u8 *body, u32
 	}
 }
 
+bool blast_is_group(const u8 *p, u32 len) { return len >= BLAST_HEADER && p[5] & BLAST_GROUP; }
+
 void blast_read(struct blast *b, const u8 *p, u32 len)
 {
 	if (len < BLAST_HEADER || get32(p) != BLAST_MAGIC || p[4] != BLAST_VERSION ||
@@ -181,8 +188,9 @@ void blast_read(struct blast *b, const u8 *p, u32 len)
 		return;
 	}
 	b->acked = MAX(b->acked, ack);
-	if (p[5] == BLAST_DATA)
+	u32 type = p[5] & ~BLAST_GROUP;
+	if (type == BLAST_DATA)
 		read_data(b, get32(p + 12), p + BLAST_HEADER, len - BLAST_HEADER);
 	else
-		read_control(b, p[5], get32(p + 12), p + BLAST_HEADER, len - BLAST_HEADER);
+		read_control(b, type, get32(p + 12), p + BLAST_HEADER, len - BLAST_HEADER);
 }

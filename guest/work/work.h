@@ -18,7 +18,11 @@ struct work {
 u32 work_echo(const struct cmdline *c);
 u32 work_ping(const struct cmdline *c);
 u32 work_blast(const struct cmdline *c);
+u32 work_switch(const struct cmdline *c);
+u32 work_inject(const struct cmdline *c);
+u32 work_die(const struct cmdline *c);
 u32 work_cycle(const struct cmdline *c);
+u32 work_state(const struct cmdline *c);
 u32 work_tscloop(const struct cmdline *c);
 u32 work_exits(const struct cmdline *c);
 u32 work_torture(const struct cmdline *c);

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """The host's end of the guest's blast workload: numbered UDP datagrams both ways, every one checked, no repetition.
 
-Usage: blast_peer.py [--ip ADDRESS] [--port N] [--count N] [--window N] [--size N] [--timeout SECONDS]
+Usage: blast_peer.py [--ip ADDRESS] [--port N] [--count N] [--window N] [--size N] [--timeout SECONDS] [--broadcast ADDRESS|none]
 
 Waits for a guest's HELLO at ADDRESS:port, takes count, window and size from it (or insists on those that are given), runs,
 and prints one line of JSON. Exit status: 0 only if both ends have counted every packet, in order and intact; 1 if not; 2 if
-nobody came or what came was no HELLO that fits. The protocol is described in guest/work/blast.h.
+nobody came or what came was no HELLO that fits. A guest that has a stream of broadcasts, too, gets one: to ADDRESS, which is the guest's
+with 255 at its end if not given, or "none" for unicast in its place (where there is no broadcast). The protocol is described in
+guest/work/blast.h.
 """
 import argparse
 import json
@@ -15,12 +17,14 @@ import struct
 import sys
 import time
 
-MAGIC, VERSION = 0x4E424C31, 1
+MAGIC, VERSION = 0x4E424C31, 2
 HELLO, DATA, ACK, PROBE, SUMMARY, BYE = range(1, 7)
+GROUP = 0x80  # in type: of the stream of broadcasts
+SEEN = 256    # numbers before `expect` of which we know whether they came
 HEADER = struct.Struct("!IBBHIII")  # magic, version, type, len, run, seq, ack
 HELLO_BODY = struct.Struct("!III")
-SUMMARY_BODY = struct.Struct("!IIIII")
-COUNTS = ("tx_data", "rx_data", "lost", "disorder", "bad")
+SUMMARY_BODY = struct.Struct("!IIIIII")
+COUNTS = ("tx_data", "rx_data", "lost", "disorder", "bad", "dup")
 SIZE_MAX, WINDOW_MAX = 1472, 192
 PATTERN = bytes(7 * i & 255 for i in range(256 + SIZE_MAX))
 GUEST, PEER = 0, 1  # sides
@@ -34,11 +38,14 @@ def content(seq, side, length):
     return PATTERN[start:start + length]
 
 
-class Peer:
-    """One run with one guest. Numbers as in struct blast: next, acked (ours), expect, told (theirs)."""
+class Stream:
+    """
+    One stream with one guest. Numbers as in struct blast: next, acked (ours), expect, told (theirs). send_to(packet, is_data) sends.
+    """
 
-    def __init__(self, sock, run, count, window, size):
-        self.sock, self.run, self.count, self.window, self.size = sock, run, count, window, size
+    def __init__(self, send_to, group, run, count, window, size):
+        self.send_to, self.group, self.run, self.count, self.window, self.size = send_to, group, run, count, window, size
+        self.seen = [False] * SEEN
         self.next = self.acked = self.expect = self.told = 0
         self.mine = dict.fromkeys(COUNTS, 0)
         self.theirs = None
@@ -47,7 +54,7 @@ class Peer:
         self.body = size - HEADER.size
 
     def send(self, kind, body=b""):
-        packet = HEADER.pack(MAGIC, VERSION, kind, len(body), self.run, self.next, self.expect) + body
+        packet = HEADER.pack(MAGIC, VERSION, kind | self.group, len(body), self.run, self.next, self.expect) + body
         self.told, self.probed = self.expect, False
         if kind == DATA:
             self.next += 1
@@ -55,7 +62,7 @@ class Peer:
         else:
             self.control["tx"] += 1
         try:
-            self.sock.send(packet)
+            self.send_to(packet, kind == DATA)
         except (ConnectionRefusedError, BlockingIOError):
             pass  # lost like any other: it will be missed
 
@@ -73,17 +80,25 @@ class Peer:
         return self.probed or unsaid and (unsaid >= (self.window + 3) // 4 or self.expect == self.count)
 
     def pass_over(self, seq):
-        if seq > self.expect:
-            self.mine["lost"] += seq - self.expect
-            self.expect = seq
+        while seq > self.expect:
+            self.mine["lost"] += 1
+            self.seen[self.expect % SEEN] = False
+            self.expect += 1
+
+    def take_late(self, seq):
+        known = self.expect - seq <= SEEN
+        self.mine["dup" if known and self.seen[seq % SEEN] else "disorder"] += 1
+        if known:
+            self.seen[seq % SEEN] = True
 
     def take_data(self, seq, body):
         if seq >= self.count or len(body) != self.body:
             self.mine["bad"] += 1
         elif seq < self.expect:
-            self.mine["disorder"] += 1
+            self.take_late(seq)
         else:
             self.pass_over(seq)
+            self.seen[seq % SEEN] = True
             self.expect += 1
             self.mine["rx_data" if body == content(seq, GUEST, self.body) else "bad"] += 1
 
@@ -103,17 +118,14 @@ class Peer:
             self.mine["bad"] += 1
 
     def take(self, packet):
-        if len(packet) < HEADER.size:
-            self.mine["bad"] += 1
-            return
-        magic, version, kind, length, run, seq, ack = HEADER.unpack_from(packet)
-        if magic != MAGIC or version != VERSION or length != len(packet) - HEADER.size:
-            self.mine["bad"] += 1
-        elif run != self.run:
+        """A packet with a whole header of ours (Peer.take)."""
+        _, _, kind, _, run, seq, ack = HEADER.unpack_from(packet)
+        if run != self.run:
             self.control["stale"] += 1
         elif ack > self.next:
             self.mine["bad"] += 1
         else:
+            kind &= ~GROUP
             self.acked = max(self.acked, ack)
             self.started |= kind != HELLO
             if kind == DATA:
@@ -121,44 +133,20 @@ class Peer:
             else:
                 self.take_control(kind, seq, packet[HEADER.size:])
 
-    def receive(self, wait):
-        """Take all that is there; wait so long for the first. True if something came."""
-        if not select.select([self.sock], [], [], wait)[0]:
-            return False
-        for _ in range(4 * BURST):
-            try:
-                self.take(self.sock.recv(2048, socket.MSG_DONTWAIT))
-            except BlockingIOError:
-                break
-            except ConnectionRefusedError:
-                continue
-        return True
+    def burst(self):
+        """What the window allows, and what must be acknowledged."""
+        sent = 0
+        while sent < BURST and self.may_send():
+            self.send_data()
+            sent += 1
+        if self.must_ack():
+            self.send(ACK)
 
-    def play(self, timeout):
-        """Until BYE, or a while after a SUMMARY, or timeout without any packet. True if the guest's SUMMARY came."""
-        heard = moved = time.monotonic()
-        state = None
-        while not self.bye:
-            sent = 0
-            while sent < BURST and self.may_send():
-                self.send_data()
-                sent += 1
-            if self.must_ack():
-                self.send(ACK)
-            now = time.monotonic()
-            if self.receive(0 if self.may_send() else 0.05):
-                heard = now
-            if state != (state := (self.next, self.acked, self.expect)):
-                moved = now
-            elif self.started and now - moved > PROBE_AFTER:
-                self.send(PROBE)
-                moved = now
-            if now - heard > (LINGER if self.theirs else timeout):
-                break
-        return self.theirs is not None
+    def state(self):
+        return self.next, self.acked, self.expect
 
     def perfect(self):
-        good = {"tx_data": self.count, "rx_data": self.count, "lost": 0, "disorder": 0, "bad": 0}
+        good = {"tx_data": self.count, "rx_data": self.count, "lost": 0, "disorder": 0, "bad": 0, "dup": 0}
         return self.mine == good and self.theirs == good
 
     def result(self):
@@ -166,7 +154,104 @@ class Peer:
                 "guest": self.theirs, "control": self.control}
 
 
-def wait_for_guest(sock, wanted, timeout):
+class Peer:
+    """One run with one guest: sockets, the unicast stream, and the stream of broadcasts if the guest says HELLO for it."""
+
+    def __init__(self, sock, guest, broadcast, first_hello):
+        self.sock, self.guest, self.broadcast = sock, guest, broadcast
+        self.heard_all = None   # socket for broadcasts
+        self.streams, self.malformed = {}, 0
+        self.take(first_hello)
+
+    def group_address(self):
+        return self.broadcast or self.guest[0].rsplit(".", 1)[0] + ".255"
+
+    def open_group(self):
+        if self.broadcast == "none":
+            return
+        self.heard_all = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.heard_all.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self.heard_all.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self.heard_all.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.heard_all.bind((self.group_address(), self.guest[1]))
+
+    def send_unicast(self, packet, _):
+        self.sock.send(packet)
+
+    def send_group(self, packet, is_data):
+        if is_data and self.heard_all:
+            self.heard_all.sendto(packet, (self.group_address(), self.guest[1]))
+        else:
+            self.sock.send(packet)
+
+    def take(self, packet):
+        good = len(packet) >= HEADER.size
+        if good:
+            magic, version, kind, length, run, _, _ = HEADER.unpack_from(packet)
+            good = magic == MAGIC and version == VERSION and length == len(packet) - HEADER.size
+        if not good:
+            self.malformed += 1
+            return
+        group = kind & GROUP
+        if kind & ~GROUP == HELLO and group not in self.streams and length == HELLO_BODY.size:
+            if group:
+                self.open_group()
+            self.streams[group] = Stream(self.send_group if group else self.send_unicast, group, run,
+                                         *HELLO_BODY.unpack_from(packet, HEADER.size))
+        if group in self.streams:
+            self.streams[group].take(packet)
+
+    def sockets(self):
+        return [self.sock] + ([self.heard_all] if self.heard_all else [])
+
+    def receive(self, wait):
+        """Take all that is there; wait so long for the first. True if something came."""
+        ready = select.select(self.sockets(), [], [], wait)[0]
+        for sock in ready:
+            for _ in range(4 * BURST):
+                try:
+                    packet, sender = sock.recvfrom(2048, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    break
+                except ConnectionRefusedError:
+                    continue
+                if sender == self.guest:    # our own broadcasts come back
+                    self.take(packet)
+        return bool(ready)
+
+    def play(self, timeout):
+        """Until BYE, or a while after a SUMMARY, or timeout without any packet."""
+        heard = moved = time.monotonic()
+        state = None
+        while not all(s.bye for s in self.streams.values()):
+            streams = list(self.streams.values())
+            for s in streams:
+                s.burst()
+            now = time.monotonic()
+            if self.receive(0 if any(s.may_send() for s in streams) else 0.05):
+                heard = now
+            if state != (state := [s.state() for s in streams]):
+                moved = now
+            elif now - moved > PROBE_AFTER:
+                for s in streams:
+                    if s.started:
+                        s.send(PROBE)
+                moved = now
+            if now - heard > (LINGER if all(s.theirs for s in streams) else timeout):
+                break
+
+    def perfect(self):
+        return not self.malformed and all(s.perfect() for s in self.streams.values())
+
+    def result(self):
+        """The unicast stream's, and under "group" that of the broadcasts."""
+        result = self.streams[0].result() if 0 in self.streams else {}
+        if GROUP in self.streams:
+            result["group"] = self.streams[GROUP].result()
+        return dict(result, ok=self.perfect(), malformed=self.malformed)
+
+
+def wait_for_guest(sock, wanted, timeout, broadcast):
     """The Peer of the first HELLO that fits, with the socket connected to the guest; or a sentence why not."""
     end, reason = time.monotonic() + timeout, "no HELLO came"
     while (left := end - time.monotonic()) > 0:
@@ -175,9 +260,9 @@ def wait_for_guest(sock, wanted, timeout):
         packet, guest = sock.recvfrom(2048)
         if len(packet) != HEADER.size + HELLO_BODY.size:
             continue
-        magic, version, kind, _, run, _, _ = HEADER.unpack_from(packet)
+        magic, version, kind, _, _, _, _ = HEADER.unpack_from(packet)
         offer = dict(zip(("count", "window", "size"), HELLO_BODY.unpack_from(packet, HEADER.size)))
-        if (magic, version, kind) != (MAGIC, VERSION, HELLO):
+        if (magic, version, kind & ~GROUP) != (MAGIC, VERSION, HELLO):
             continue
         if any(w is not None and w != offer[k] for k, w in wanted.items()):
             reason = f"the guest offers {offer}, wanted {wanted}"
@@ -185,9 +270,7 @@ def wait_for_guest(sock, wanted, timeout):
             reason = f"the guest offers {offer}, out of range"
         else:
             sock.connect(guest)
-            peer = Peer(sock, run, **offer)
-            peer.take(packet)
-            return peer
+            return Peer(sock, guest, broadcast, packet)
     return reason
 
 
@@ -199,11 +282,13 @@ def main():
     arguments.add_argument("--window", type=int)
     arguments.add_argument("--size", type=int)
     arguments.add_argument("--timeout", type=float, default=120, help="seconds without a packet")
+    arguments.add_argument("--broadcast", help='address for broadcasts, or "none"')
     a = arguments.parse_args()
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((a.ip, a.port))
-    peer = wait_for_guest(sock, {"count": a.count, "window": a.window, "size": a.size}, a.timeout)
+    peer = wait_for_guest(sock, {"count": a.count, "window": a.window, "size": a.size}, a.timeout, a.broadcast)
     if isinstance(peer, str):
         print(json.dumps({"ok": False, "error": peer}), flush=True)
         return 2

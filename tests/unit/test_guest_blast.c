@@ -154,8 +154,38 @@ static void test_disorder(void **state)
 	blast_read(&b, second, len);
 	assert_int_equal(b.mine.rx_data, 1);
 	assert_int_equal(b.mine.lost, 1);
-	assert_int_equal(b.mine.disorder, 2);
+	assert_int_equal(b.mine.disorder, 1);
+	assert_int_equal(b.mine.dup, 1);
+	blast_read(&b, first, len);
+	assert_int_equal(b.mine.dup, 2);
 	assert_int_equal(b.expect, 2);
+}
+
+/* Round the end of what it remembers: a duplicate is known as far back as a window reaches, and never a frame that was lost. */
+static void test_duplicates(void **state)
+{
+	static u8 p[1000][BLAST_SIZE_MAX];
+	u32 len = 0, dup = 0;
+
+	(void)state;
+	a.conf.window = 1000;
+	for (u32 i = 0; i < 1000; i++) {
+		len = blast_write(&a, BLAST_DATA, p[i]);
+		if (i % 10 == 9)
+			continue; /* lost */
+		blast_read(&b, p[i], len);
+		for (u32 back = 0; back < MIN(i, 192u); back += 37, dup += (i - back + 37) % 10 != 9)
+			if ((i - back) % 10 != 9)
+				blast_read(&b, p[i - back], len);
+	}
+	assert_int_equal(b.mine.dup, dup);
+	assert_int_equal(b.mine.disorder, 0);
+	assert_int_equal(b.mine.lost, 99);
+	blast_read(&b, p[989], len);
+	assert_int_equal(b.mine.disorder, 1);
+	assert_false(blast_is_group(p[0], len));
+	b.conf.group = true;
+	assert_true(blast_is_group(p[0], blast_write(&b, BLAST_DATA, p[0])));
 }
 
 static void test_malformed(void **state)
@@ -202,14 +232,15 @@ static void test_hello_must_agree(void **state)
 	assert_int_equal(b.mine.bad, 1);
 }
 
-/* ---- against the host's end ---- */
+/* ---- against the host's end: a is the unicast stream, b the one of broadcasts, which go as unicast here ---- */
 
-static u32 lose_every, nr_out;
+static struct blast *const streams[] = { &a, &b };
+static u32 nr_streams, lose_every, nr_out;
 
-static void out(int s, enum blast_type type)
+static void out(int s, struct blast *from, enum blast_type type)
 {
 	u8 p[BLAST_SIZE_MAX];
-	u32 len = blast_write(&a, type, p);
+	u32 len = blast_write(from, type, p);
 
 	if (!lose_every || ++nr_out % lose_every || type == BLAST_HELLO || type == BLAST_SUMMARY || type == BLAST_BYE)
 		(void)!send(s, p, len, 0);
@@ -222,13 +253,13 @@ static void in(int s, int ms)
 
 	for (ssize_t n; poll(&f, 1, ms) > 0; ms = 0)
 		if ((n = recv(s, p, sizeof(p), MSG_DONTWAIT)) >= 0)
-			blast_read(&a, p, (u32)n);
+			blast_read(streams[blast_is_group(p, (u32)n)], p, (u32)n);
 }
 
-static void converse(int s, enum blast_type type, const bool *answer)
+static void converse(int s, struct blast *from, enum blast_type type, const bool *answer)
 {
 	for (u32 i = 0; i < 500 && !*answer; i++) {
-		out(s, type);
+		out(s, from, type);
 		in(s, 100);
 		if (!*answer)
 			usleep(20000); /* poll returns at once while the peer has not bound its port yet */
@@ -251,6 +282,38 @@ static int connect_free_port(char *text, size_t size)
 	return s;
 }
 
+static void converse_all(int s, enum blast_type type)
+{
+	for (u32 i = 0; i < nr_streams; i++)
+		converse(s, streams[i], type, type == BLAST_HELLO ? &streams[i]->hello : &streams[i]->summary);
+}
+
+static void stream_all(int s)
+{
+	u32 before = 0, now, done = 0;
+
+	for (u32 idle = 0; done < nr_streams && idle < 2000; idle++) {
+		bool more = false;
+		done = now = 0;
+		for (u32 i = 0; i < nr_streams; i++) {
+			struct blast *f = streams[i];
+			for (u32 n = 0; n < 16 && blast_may_send(f); n++)
+				out(s, f, BLAST_DATA);
+			if (blast_must_ack(f))
+				out(s, f, BLAST_ACK);
+			if (idle % 50 == 49)
+				out(s, f, BLAST_PROBE);
+			more |= blast_may_send(f);
+			done += blast_done(f);
+			now += f->acked + f->expect;
+		}
+		in(s, more ? 0 : 20);
+		idle = now == before ? idle : 0;
+		before = now;
+	}
+	assert_int_equal(done, nr_streams);
+}
+
 /* Runs the protocol with a peer process; returns its exit status. */
 static int play_with_host(u32 count)
 {
@@ -260,26 +323,17 @@ static int play_with_host(u32 count)
 
 	if (pid == 0) {
 		(void)!freopen("/dev/null", "w", stdout);
-		execlp("python3", "python3", PEER, "--ip", "127.0.0.1", "--port", port, "--timeout", "20", (char *)NULL);
+		execlp("python3", "python3", PEER, "--ip", "127.0.0.1", "--port", port, "--timeout", "20", "--broadcast", "none",
+		       (char *)NULL);
 		_exit(127);
 	}
 	blast_init(&a, &(struct blast_conf){ .count = count, .window = 64, .size = 200, .run = 7 });
-	converse(s, BLAST_HELLO, &a.hello);
-	for (u32 idle = 0; !blast_done(&a) && idle < 2000; idle++) {
-		for (u32 n = 0; n < 16 && blast_may_send(&a); n++)
-			out(s, BLAST_DATA);
-		if (blast_must_ack(&a))
-			out(s, BLAST_ACK);
-		u32 before = a.acked + a.expect;
-		in(s, blast_may_send(&a) ? 0 : 20);
-		if (a.acked + a.expect != before)
-			idle = 0;
-		else if (idle % 50 == 49)
-			out(s, BLAST_PROBE);
-	}
-	assert_true(blast_done(&a));
-	converse(s, BLAST_SUMMARY, &a.summary);
-	out(s, BLAST_BYE);
+	blast_init(&b, &(struct blast_conf){ .count = count / 2, .window = 32, .size = 100, .run = 7, .group = true });
+	converse_all(s, BLAST_HELLO);
+	stream_all(s);
+	converse_all(s, BLAST_SUMMARY);
+	for (u32 i = 0; i < nr_streams; i++)
+		out(s, streams[i], BLAST_BYE);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	close(s);
 	return WEXITSTATUS(status);
@@ -289,14 +343,26 @@ static void test_host_perfect(void **state)
 {
 	(void)state;
 	lose_every = 0;
+	nr_streams = 1;
 	assert_int_equal(play_with_host(3000), 0);
 	assert_true(blast_perfect(&a));
+}
+
+static void test_host_two_streams(void **state)
+{
+	(void)state;
+	lose_every = 0;
+	nr_streams = 2;
+	assert_int_equal(play_with_host(2000), 0);
+	assert_true(blast_perfect(&a) && blast_perfect(&b));
+	assert_int_equal(b.mine.rx_data, 1000);
 }
 
 static void test_host_sees_losses(void **state)
 {
 	(void)state;
 	lose_every = 100;
+	nr_streams = 1;
 	assert_int_equal(play_with_host(500), 1);
 	assert_false(blast_perfect(&a));
 	assert_true(a.theirs.lost > 0);
@@ -309,7 +375,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_perfect), TEST(test_losses), TEST(test_corruption), TEST(test_disorder), TEST(test_malformed),
-		TEST(test_hello_must_agree), TEST(test_host_perfect), TEST(test_host_sees_losses),
+		TEST(test_hello_must_agree), TEST(test_duplicates), TEST(test_host_perfect),
+		TEST(test_host_two_streams), TEST(test_host_sees_losses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
