@@ -12,7 +12,9 @@
 
 #include "core/types.h"
 
-struct fault_point { const char *name; u64 reached, fired; };
+/* Aligned to its size: compilers align larger objects as they like, and the section is to be an array. */
+struct fault_point { const char *name; u64 reached, fired; } __aligned_to(32);
+_Static_assert(sizeof(struct fault_point) == 32, "no gap between two points, whatever the compiler's alignment");
 
 /* True if this point shall fail now. Any CPU. */
 #define fault_point(what) ({ \
