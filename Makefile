@@ -154,6 +154,12 @@ UNIT_TESTS += apic
 UNIT_apic_SRCS = core/apic.c tests/unit/log.c tests/unit/cpu_model/core/x86.h
 UNIT_apic_CFLAGS = -Itests/unit/cpu_model
 
+# ---- fuzzing: tests/fuzz/fuzz_NAME.c, with clang's libFuzzer ----
+
+FUZZ_TESTS := state vnet
+FUZZ_state_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES) nic/state.c
+FUZZ_vnet_SRCS = $(VNET_UNDER_TEST)
+
 # ---- flags ----
 
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
@@ -176,10 +182,12 @@ EFI_SECTIONS = .text .sdata .data .rodata .dynamic .dynsym .rel .rela '.rel.*' '
 
 UNIT_CFLAGS = -std=gnu11 -O1 -g $(WARN) -fno-strict-aliasing -fsanitize=address,undefined -fno-sanitize-recover=all -I. \
 	-DNESTLING_HOST_TEST
+FUZZ_RUNS = 20000
+FUZZ_RUNS_LONG = 1000000
 
 # ---- what to do ----
 
-.PHONY: all help setup run test test-long check bench image clean distclean both unit sizes FORCE
+.PHONY: all help setup run test test-long check bench image clean distclean both unit fuzz sizes FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS := $(MAKEFLAGS) -rR $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
@@ -214,22 +222,28 @@ run: all machine ## boot Nestling in Nestling with a guest on a virtual function
 	@python3 tests/main_run.py
 
 UNIT_PROGRAMS = $(UNIT_TESTS:%=$(B)/unit/test_%)
-QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' 'python3 tests/machine/test_machine.py'
+FUZZ_PROGRAMS = $(FUZZ_TESTS:%=build/fuzz/fuzz_%)
+QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' \
+	'python3 tests/fuzz/run.py $(FUZZ_RUNS) $(FUZZ_PROGRAMS)' 'python3 tests/machine/test_machine.py'
 
-test: both $(UNIT_PROGRAMS) machine linux ## all tests: style, unit tests, scenarios on the test machine
+test: both $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## all tests: style, unit tests, scenarios on the test machine
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py'
 
-test-long: both $(UNIT_PROGRAMS) machine linux ## the same with the scenarios that take long
+test-long: FUZZ_RUNS = $(FUZZ_RUNS_LONG)
+test-long: both $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## the same with the scenarios that take long
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py --long'
 
 .PHONY: linux
 linux: $(LINUX_PARTS)
 
-check: both $(UNIT_PROGRAMS) sizes ## quick: gcc and clang builds, unit tests, style, sizes
+check: both $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) sizes ## quick: gcc and clang builds, unit tests, style, sizes
 	@python3 tests/total.py $(QUICK_TESTS)
 
 unit: $(UNIT_PROGRAMS) ## unit tests only
 	@python3 tests/unit/run.py $(UNIT_PROGRAMS)
+
+fuzz: $(FUZZ_PROGRAMS) ## libFuzzer on what guests hand us; FUZZ_RUNS=inputs for each program
+	@python3 tests/fuzz/run.py $(FUZZ_RUNS) $(FUZZ_PROGRAMS)
 
 both: all
 	@$(MAKE) --no-print-directory CC=clang B=build/clang all
@@ -349,5 +363,13 @@ $(B)/unit/test_$(1): tests/unit/test_$(1).c tests/unit/panic.c $(UNIT_$(1)_SRCS)
 	@$(CC) $(UNIT_$(1)_CFLAGS) $(UNIT_CFLAGS) -o $$@ $$(filter %.c,$$^) -lcmocka
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t))))
+
+define fuzz_rule
+build/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1)_SRCS) $(HEADERS)
+	@mkdir -p $$(@D)
+	@echo "  FUZZ    $$<"
+	@clang $(UNIT_CFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.c,$$^)
+endef
+$(foreach t,$(FUZZ_TESTS),$(eval $(call fuzz_rule,$(t))))
 
 -include $(patsubst %.o,%.d,$(KERNEL_OBJS) $(PLUGIN_OBJS) $(EFI_OBJS) $(GUEST_OBJS))

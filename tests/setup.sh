@@ -20,7 +20,7 @@ HOST_PACKAGES=(
     binutils clang g++ gcc libc6-dev make python3 xz-utils
     gnu-efi
     fdisk grub-common grub-efi-amd64-bin grub-pc-bin mtools xorriso
-    libcmocka-dev
+    libclang-rt-dev libcmocka-dev
     iproute2 iputils-ping
 )
 # What makes the test machine: from trixie, wherever that is installed.
