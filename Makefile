@@ -28,12 +28,12 @@ VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx
 	vmx/nested_shadow.c vmx/nested_state.c
 IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/iommu.c iommu/irte.c iommu/vtd_qi.c \
 	iommu/vtd_unit.c
-NIC_SRCS := nic/igb.c nic/igb_conf.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c nic/igb_pool.c \
-	nic/igb_port.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c \
+NIC_SRCS := nic/igb.c nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
+	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c \
 	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/nic_monitor.c nic/port.c nic/port_dma.c \
 	nic/port_irq.c \
 	nic/plugin_igbvf.S nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c \
-	nic/upstream_dev.c nic/virtq_dev.c \
+	nic/uplink.c nic/upstream_dev.c nic/virtq_dev.c \
 	nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c nic/vnet_pci.c nic/vnet_regs.c nic/vnet_rx.c nic/vnet_tx.c
 GUEST_SRCS := guest/start.S guest/main.c \
 	guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
@@ -87,9 +87,9 @@ UNIT_iommu_domain_CFLAGS = -Itests/unit/vtd_model
 UNIT_iommu_events_CFLAGS = -Itests/unit/vtd_model
 
 NIC_FAKES := tests/unit/nic_fakes.c core/ptab.c
-IGB_UNDER_TEST := nic/igb_conf.c nic/igb_mode.c nic/igb_plugin.c nic/igb_port.c nic/igb_state.c nic/igb_irq.c nic/igb_link.c \
-	nic/igb_mbx.c nic/igb_pool.c nic/igb_scrub.c nic/igb_setup.c nic/igb_vf.c \
-	nic/igb_vfreg.c nic/msix.c tests/unit/igb_model.c
+IGB_UNDER_TEST := nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
+	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c nic/igb_vf.c \
+	nic/igb_vfreg.c nic/msix.c nic/uplink.c tests/unit/igb_model.c
 UNIT_TESTS += igb_conf igb_pool igb_state igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
 UNIT_igb_conf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_pool_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)

@@ -1,9 +1,8 @@
 /*
  * The Intel 82576 as found on the bus: from a PCI function to lower ports.
  *
- * Invariant: without an IOMMU that remaps interrupts no virtual function is enabled and no interrupt of the PF either; the NIC's ports
- * then exist, report their link, and say why they cannot pass through. The PF itself is attached to no domain: it needs no
- * memory of ours, so it can reach none.
+ * Invariant: without an IOMMU that remaps interrupts no virtual function is enabled; the NIC's ports then work in emulation only, and
+ * the console says why they cannot pass through. Where there is an IOMMU, the PF reaches its own rings and buffers only.
  */
 #include "core/errno.h"
 #include "nic/igb.h"
@@ -50,7 +49,6 @@ static int map_vfs(struct igb *pf)
 	return 0;
 }
 
-/* Interrupts first: without them nobody would notice a VF's reset. */
 static void enable_vfs(struct igb *pf)
 {
 	const struct iommu_info *iommu = iommu_info();
@@ -58,16 +56,37 @@ static void enable_vfs(struct igb *pf)
 		pf->why_no_vf = iommu->why_not ? iommu->why_not : "no IOMMU with interrupt remapping";
 		return;
 	}
-	pf->why_no_vf = "its interrupt could not be set up";
-	pci_write16(pf->rid, PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
-	if (igb_pf_irq_init(pf))
-		return;
 	pf->why_no_vf = pci_has_ecam() ? "it has no SR-IOV" : "SR-IOV cannot be reached without a valid ACPI table MCFG";
 	if (sriov_enable(&pf->sriov, pf->rid, IGB_MAX_VFS, &pf->why_no_vf))
 		return;
 	pf->why_no_vf = "its virtual functions have an unexpected layout";
 	if (map_vfs(pf))
 		sriov_disable(pf->rid);
+}
+
+/*
+ * The PF masters the bus for its own queues and interrupts, confined to a domain of ours if there is an IOMMU. Then the VFs: without
+ * the PF's interrupt nobody would notice their resets. Last the PF's queues: enabling VFs decides whose requester IDs queues use.
+ */
+static void enable_functions(struct igb *pf)
+{
+	int data = igb_data_init(pf);
+	if (data)
+		log_line("nic: igb " RID_FMT ": no memory for its own queues can be set up (error %d)", RID_ARG(pf->rid), -data);
+	else if (!iommu_info()->present)
+		log_line("nic: igb " RID_FMT ": there is no IOMMU, so the physical function is trusted to keep to its rings",
+			 RID_ARG(pf->rid));
+	pci_write16(pf->rid, PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
+	int irq = igb_pf_irq_init(pf);
+	pf->why_no_vf = "its interrupt could not be set up";
+	if (irq && !iommu_info()->present) /* whatever it does wrong, it reaches memory */
+		pci_write16(pf->rid, PCI_COMMAND, PCI_COMMAND_MEM | PCI_COMMAND_INTX_DISABLE);
+	if (!irq)
+		enable_vfs(pf);
+	if (!irq && !data)
+		data = igb_ring_start(pf);
+	if (!pf->ring.ready)
+		log_line("nic: igb " RID_FMT ": its ports carry no frames in emulation (error %d)", RID_ARG(pf->rid), irq ? -irq : -data);
 }
 
 static int add_ports(struct igb *pf)
@@ -109,7 +128,7 @@ static int bring_up(struct igb *pf)
 	if (r)
 		return r;
 	igb_setup_switch(pf);
-	enable_vfs(pf);
+	enable_functions(pf);
 	r = igb_link_start(pf);
 	if (r)
 		log_line("nic: igb " RID_FMT ": autonegotiation could not be restarted (error %d); going on with the link as it is",
@@ -123,7 +142,7 @@ static int igb_probe(rid_t rid)
 	if (nr_igbs == IGB_MAX_PFS)
 		return -ENOSPC;
 	struct igb *pf = &igbs[nr_igbs];
-	*pf = (struct igb){ .index = nr_igbs, .rid = rid, .irte = -1, .vector = -1 };
+	*pf = (struct igb){ .index = nr_igbs, .rid = rid };
 	for (u32 v = 0; v < IGB_MAX_VFS; v++)
 		pf->vf[v] = (struct igb_vf){ .pf = pf, .index = v, .state = VF_ABSENT };
 	for (u32 n = 0; n < IGB_MAX_PORTS; n++)

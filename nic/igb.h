@@ -2,7 +2,7 @@
  * The 82576 PF driver, inside: one struct igb per physical function; one struct igb_port per lower port of it, which is an identity
  * (address, VLAN, groups, totals); one struct igb_vf per virtual function, which is hardware. A port in pass-through has a VF, any.
  *
- * Who may touch what: struct igb, the ports, and the PF's registers under igb.lock, except the per-VF registers (queues, IVAR row,
+ * Who may touch what (data_lock: igb_data.c): struct igb, the ports, and the PF's registers under igb.lock, except the per-VF registers (queues, IVAR row,
  * causes, mailbox memory) of a VF in state BUSY, which belong to whoever made it BUSY. A port's own fields are guarded by the lock
  * of the nic_port that is bound to it, plus igb.lock for what others look at: vf, identity, hashes, counters, state of VFs.
  */
@@ -12,10 +12,12 @@
 #include "core/spinlock.h"
 #include "core/time.h"
 #include "nic/igb_regs.h"
+#include "nic/igb_ring.h"
 #include "nic/igb_state.h"
 #include "nic/msix.h"
 #include "nic/nic.h"
 #include "nic/sriov.h"
+#include "nic/uplink.h"
 
 #define IGB_MAX_PFS 4
 
@@ -70,6 +72,7 @@ struct igb_port {
 	struct igb_vf *vf;            /* the function it has, or NULL */
 	u32 last_vf;                  /* the one it had last; IGB_MAX_VFS: none yet */
 	bool started;                 /* its emulated device takes frames */
+	bool opening;                 /* prepared for emulation */
 	enum igb_route route;
 	/* identity; fixed while the port is in use (started, or a VF given) */
 	u8 mac[6];
@@ -98,11 +101,13 @@ struct igb {
 	bool is_model;                /* QEMU's, by its subsystem vendor: what it lacks cannot be seen from its registers */
 	struct igb_vf vf[IGB_MAX_VFS];
 	struct igb_port port[IGB_MAX_PORTS];
+	spinlock_t data_lock;         /* igb_data.c */
+	struct igb_ring ring;
+	struct uplink uplink;
 	struct msix msix;
-	int irte, vector;
 	u8 mac[6];
 	bool link_up;
-	u64 link_changes;
+	u64 link_changes, link_told;  /* told: of how many of them the ports have heard */
 	u32 mta[IGB_MTA_WORDS];       /* what the hardware's table holds */
 	struct timer sampler;         /* reads counters before they wrap */
 	bool sampling;
@@ -137,6 +142,11 @@ void igb_pool_enable(struct igb_vf *vf, bool on);
 /* Back to what a port asks for before it asks: no groups, standard frames. */
 void igb_port_forget(struct igb_port *p);
 
+/* The PF's pool: it receives what ports in emulation want, and nothing while there are none. A started port's VLAN is one of its. */
+void igb_pf_pool_update(struct igb *pf);
+void igb_pf_pool_join(struct igb_port *p);
+void igb_pf_pool_leave(struct igb_port *p);
+
 /* igb_port.c: identity and route of a port. */
 static inline struct igb_port *igb_port_of(struct nic_lower *l) { return l->priv; }
 /* The VF of an open port. */
@@ -145,11 +155,18 @@ static inline bool igb_port_used(const struct igb_port *p) { return p->vf || p->
 /* Under igb.lock. Before its first use: the address and VLAN that the configuration demands. -EINVAL (taken, or no unicast address). */
 int igb_port_identify(struct igb_port *p, const struct nic_config *conf);
 void igb_port_refused(const struct igb_port *p, const struct vm *vm); /* says why */
-/* The one write that moves the address. */
+/* The one write that moves the address. Under igb.data_lock. */
 void igb_port_route(struct igb_port *p, enum igb_route route);
 /* Without a transaction. IGB_ROUTE_PF: to the emulated device, if that runs. */
 void igb_route_now(struct igb_port *p, enum igb_route route);
 int igb_info(struct nic_lower *l, struct nest_nic_info *out);
+
+/* igb_data.c: frames of ports in emulation. */
+extern const struct nic_data_ops igb_data_ops;
+int igb_data_init(struct igb *pf);
+/* Under igb.data_lock: hand on what is in the receive ring up to a head; a frame that lies across it is waited for. */
+void igb_data_drain(struct igb *pf, u32 head);
+void igb_data_irq(void *arg, u8 vector);
 
 /* igb_plugin.c: the plugin for its VFs. */
 u32 igb_plugin_len(void);
@@ -205,7 +222,9 @@ int igb_stats(struct nic_lower *l, struct nest_nic_stats *out);
 int igb_irq_set(struct nic_lower *l, u32 index, const struct nic_irq_request *req);
 int igb_irq_mask(struct nic_lower *l, u32 index, bool mask);
 int igb_irq_clear(struct nic_lower *l, u32 index);
-/* The PF's own vector on CPU 0. */
+/* The PF's own vectors on CPU 0: link and mailboxes, its receive queue. By remapping where there is some. */
+#define IGB_PF_VECTOR_OTHER 0
+#define IGB_PF_VECTOR_RX 1
 int igb_pf_irq_init(struct igb *pf);
 
 /* igb_vf.c */

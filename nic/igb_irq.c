@@ -66,44 +66,93 @@ int igb_irq_clear(struct nic_lower *l, u32 index)
 
 /* ---- the PF's own ---- */
 
+/* The ports hear of a new link outside our lock: they take their own. */
+static void tell_ports(struct igb *pf)
+{
+	for (u32 i = 0; i < IGB_MAX_PORTS; i++) {
+		struct nic_port *bound = pf->port[i].lower ? READ_ONCE(pf->port[i].lower->bound) : NULL;
+		if (bound)
+			nic_port_changed(bound);
+	}
+}
+
+static bool link_is_news(struct igb *pf)
+{
+	igb_link_poll(pf);
+	if (pf->link_told == pf->link_changes)
+		return false;
+	pf->link_told = pf->link_changes;
+	for (u32 v = 0; v < pf->nr_vfs; v++)
+		if (pf->vf[v].state == VF_OWNED)
+			igb_mbx_ping(&pf->vf[v]);
+	return true;
+}
+
 static void pf_irq(void *arg, u8 vector)
 {
 	struct igb *pf = arg;
 	(void)vector;
 	spin_lock(&pf->lock);
 	u32 cause = igb_read(pf, IGB_ICR); /* reading clears */
-	if (cause & IGB_ICR_LSC && igb_link_poll(pf))
-		for (u32 v = 0; v < pf->nr_vfs; v++)
-			if (pf->vf[v].state == VF_OWNED)
-				igb_mbx_ping(&pf->vf[v]);
+	bool news = cause & IGB_ICR_LSC && link_is_news(pf);
 	if (cause & IGB_ICR_VMMB)
 		igb_mbx_service(pf);
-	igb_write(pf, IGB_EIMS, BIT(0));
+	igb_write(pf, IGB_EIMS, BIT(IGB_PF_VECTOR_OTHER));
 	spin_unlock(&pf->lock);
+	if (news)
+		tell_ports(pf);
 }
 
+/* An interrupt that is not remapped reaches the CPU as it was sent (SDM 3A, Message Signalled Interrupts). */
+#define MSI_ADDRESS 0xfee00000u
+#define MSI_MAX_APIC_ID 255u
+
+static int plain_message(u8 vector, u64 *addr, u32 *data)
+{
+	u32 id = cpus[PF_CPU].apic_id;
+	if (id >= MSI_MAX_APIC_ID)
+		return -ENOTSUP;
+	*addr = MSI_ADDRESS | (u64)id << 12;
+	*data = vector;
+	return 0;
+}
+
+static int remapped_message(struct igb *pf, u8 vector, u64 *addr, u32 *data)
+{
+	int irte = iommu_irq_alloc(pf->rid);
+	if (irte < 0)
+		return irte;
+	int r = iommu_irq_set(irte, cpus[PF_CPU].apic_id, vector);
+	if (r)
+		iommu_irq_free(irte);
+	else
+		iommu_irq_message(irte, addr, data);
+	return r;
+}
+
+static int pf_vector(struct igb *pf, u32 entry, irq_fn fn)
+{
+	u64 addr = 0;
+	u32 data = 0;
+	int vector = irq_alloc(PF_CPU, fn, pf);
+	if (vector < 0)
+		return vector;
+	int r = iommu_info()->remapping ? remapped_message(pf, (u8)vector, &addr, &data) : plain_message((u8)vector, &addr, &data);
+	if (r)
+		irq_free(PF_CPU, (u8)vector);
+	else
+		msix_set(&pf->msix, entry, addr, data, false);
+	return r;
+}
+
+/* Half of it is no use, but stays: these vectors are for the machine's life. */
 int igb_pf_irq_init(struct igb *pf)
 {
-	u64 addr;
-	u32 data;
-	pf->vector = irq_alloc(PF_CPU, pf_irq, pf);
-	if (pf->vector < 0)
-		return pf->vector;
-	pf->irte = iommu_irq_alloc(pf->rid);
-	int r = pf->irte;
-	if (r < 0)
-		goto fail_irte;
-	r = iommu_irq_set(pf->irte, cpus[PF_CPU].apic_id, (u8)pf->vector);
-	if (r)
-		goto fail_set;
 	msix_enable(&pf->msix);
-	iommu_irq_message(pf->irte, &addr, &data);
-	msix_set(&pf->msix, 0, addr, data, false);
-	igb_setup_irq(pf);
-	return 0;
-fail_set:
-	iommu_irq_free(pf->irte);
-fail_irte:
-	irq_free(PF_CPU, (u8)pf->vector);
+	int r = pf_vector(pf, IGB_PF_VECTOR_OTHER, pf_irq);
+	if (!r)
+		r = pf_vector(pf, IGB_PF_VECTOR_RX, igb_data_irq);
+	if (!r)
+		igb_setup_irq(pf);
 	return r;
 }

@@ -87,7 +87,8 @@ void igb_mta_update(struct igb *pf)
 	}
 }
 
-static bool wants_groups(const struct igb_port *p) { return p->nr_hashes || p->vf_groups.nr || p->vf_groups.all_groups; }
+static bool wants_any(const struct nic_rx_filter *f) { return f->nr || f->all_groups; }
+static bool wants_groups(const struct igb_port *p) { return p->nr_hashes || wants_any(&p->vf_groups); }
 
 void igb_pool_update(struct igb_vf *vf)
 {
@@ -132,4 +133,38 @@ void igb_pool_close(struct igb_vf *vf)
 	igb_port_forget(vf->port);
 	igb_mta_update(vf->pf);
 	igb_write(vf->pf, IGB_VMVIR(vf->index), IGB_VMVIR_NEVER);
+}
+
+/* ---- the PF's pool ---- */
+
+/* In emulation, or about to be: it must have group frames from before the switch on. */
+static bool emulated(const struct igb_port *p) { return p->started && (p->route == IGB_ROUTE_PF || p->opening); }
+
+/* Tags come off in hardware, for some come off anyway: RPLOLR's are those of multicast frames. Software tells VLANs apart. */
+void igb_pf_pool_update(struct igb *pf)
+{
+	u64 v = IGB_VMOLR_STRCRC;
+	for (u32 i = 0; i < IGB_MAX_PORTS; i++) {
+		if (!emulated(&pf->port[i]))
+			continue;
+		v |= IGB_VMOLR_BAM | IGB_VMOLR_AUPE | IGB_VMOLR_STRVLAN | IGB_VMOLR_LPE;
+		v |= FIELD_PREP(IGB_VMOLR_RLPML, IGB_MAX_FRAME + IGB_VLAN_LEN);
+		v |= wants_any(&pf->port[i].emu_groups) ? IGB_VMOLR_ROMPE : 0;
+	}
+	igb_write(pf, IGB_VMOLR(IGB_PF_POOL), v);
+}
+
+void igb_pf_pool_join(struct igb_port *p)
+{
+	if (p->vlan)
+		vlan_join(p->pf, IGB_PF_POOL, p->vlan);
+}
+
+void igb_pf_pool_leave(struct igb_port *p)
+{
+	for (u32 i = 0; i < IGB_MAX_PORTS; i++)
+		if (p->pf->port[i].started && p->pf->port[i].vlan == p->vlan)
+			return;
+	if (p->vlan)
+		vlan_leave(p->pf, IGB_PF_POOL, p->vlan);
 }

@@ -78,12 +78,17 @@ void igb_port_route(struct igb_port *p, enum igb_route route)
 
 void igb_route_now(struct igb_port *p, enum igb_route route)
 {
-	spin_lock(&p->pf->lock);
+	struct igb *pf = p->pf;
+	spin_lock(&pf->lock);
 	if (route == IGB_ROUTE_PF && !p->started)
 		route = IGB_ROUTE_NONE;
+	spin_lock(&pf->data_lock);
 	if (route != p->route)
 		igb_port_route(p, route);
-	spin_unlock(&p->pf->lock);
+	pf->uplink.port[p->index].state = route == IGB_ROUTE_PF ? UPLINK_ON : UPLINK_OFF;
+	spin_unlock(&pf->data_lock);
+	igb_pf_pool_update(pf);
+	spin_unlock(&pf->lock);
 }
 
 /* Some VF that a port could be given, or has. */

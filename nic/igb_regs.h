@@ -26,6 +26,7 @@
 #define IGB_MBX_MAX_HASHES 30
 #define IGB_FCS_LEN 4
 #define IGB_VLAN_LEN 4
+#define IGB_VLAN_VID 0xfffu
 #define IGB_MIN_FRAME 64         /* with FCS */
 #define IGB_STD_FRAME 1518
 #define IGB_MAX_FRAME 9216
@@ -265,6 +266,19 @@
 struct igb_rx_read { u64 buffer, header; };
 struct igb_rx_done { u32 info, rss; u32 status; u16 length, vlan; };
 struct igb_tx_data { u64 buffer; u32 command; u32 options; };
+#define IGB_SRRCTL_ADVANCED FIELD_PREP(BITS(27, 25), 1) /* one buffer a descriptor; its size in KiB in the low bits */
+#define IGB_SRRCTL_DROP BIT(31)
+#define IGB_RXD_DD BIT(0)        /* status */
+#define IGB_RXD_EOP BIT(1)
+#define IGB_RXD_VP BIT(3)        /* a tag was taken off and is in `vlan` */
+#define IGB_RXD_RXE BIT(31)
+#define IGB_TXD_DATA FIELD_PREP(BITS(23, 20), 3) /* command */
+#define IGB_TXD_EOP BIT(24)
+#define IGB_TXD_IFCS BIT(25)
+#define IGB_TXD_RS BIT(27)
+#define IGB_TXD_DEXT BIT(29)
+#define IGB_TXD_DD BIT(0)        /* options */
+#define IGB_TXD_PAYLEN BITS(31, 14)
 _Static_assert(sizeof(struct igb_rx_read) == 16 && sizeof(struct igb_rx_done) == 16, "receive descriptor");
 _Static_assert(offsetof(struct igb_rx_done, status) == 8 && offsetof(struct igb_rx_done, length) == 12, "receive write-back");
 _Static_assert(sizeof(struct igb_tx_data) == 16 && offsetof(struct igb_tx_data, options) == 12, "transmit descriptor");

@@ -1,7 +1,7 @@
 /*
  * The 82576 PF from reset to a working switch between pools.
  *
- * Invariant: the PF's own queues stay disabled (its pool receives nothing); a pool without an owner accepts nothing and sends
+ * Invariant: a pool without an owner accepts nothing and sends
  * nothing; frames between pools go through the embedded switch.
  */
 #include "core/errno.h"
@@ -108,16 +108,17 @@ void igb_setup_switch(struct igb *pf)
 	igb_set_bits(pf, IGB_CTRL_EXT, IGB_CTRL_EXT_PFRSTD); /* VFs may come out of reset */
 }
 
-/* GPIE first: what IVAR, EIAC and EIMS mean depends on it. Vector 0 carries everything that is the PF's. */
+/* GPIE first: what IVAR, EIAC and EIMS mean depends on it. The transmit queue raises none. */
 void igb_setup_irq(struct igb *pf)
 {
 	igb_write(pf, IGB_GPIE, IGB_GPIE_NSICR | IGB_GPIE_MSIX | IGB_GPIE_EIAME | IGB_GPIE_PBA);
 	igb_write(pf, IGB_IAM, 0);
-	igb_write(pf, IGB_IVAR_MISC, IGB_IVAR_MISC_OTHER(0));
-	igb_write(pf, IGB_EIAC, BIT(0));
+	igb_write(pf, IGB_IVAR_MISC, IGB_IVAR_MISC_OTHER(IGB_PF_VECTOR_OTHER));
+	igb_write(pf, IGB_IVAR(IGB_PF_POOL), IGB_IVAR_VALID | IGB_PF_VECTOR_RX);
+	igb_write(pf, IGB_EIAC, BIT(IGB_PF_VECTOR_OTHER) | BIT(IGB_PF_VECTOR_RX));
 	igb_write(pf, IGB_EIAM, 0);
 	igb_write(pf, IGB_MBVFIMR, BIT(IGB_POOLS) - 1);
 	(void)igb_read(pf, IGB_ICR);
-	igb_write(pf, IGB_EIMS, BIT(0));
+	igb_write(pf, IGB_EIMS, BIT(IGB_PF_VECTOR_OTHER) | BIT(IGB_PF_VECTOR_RX));
 	igb_write(pf, IGB_IMS, IGB_ICR_LSC | IGB_ICR_VMMB);
 }

@@ -276,4 +276,5 @@ const struct nic_ops igb_ops = {
 	.stats = igb_stats, .free = vf_free,
 	.quiesce = igb_state_quiesce, .resume = igb_state_resume, .save = igb_state_save, .restore = igb_state_restore,
 	.prepare = igb_prepare, .commit = igb_commit, .abort = igb_abort, .plugin = igb_plugin,
+	.data = &igb_data_ops,
 };

@@ -21,4 +21,23 @@ void model_set(int vf, u32 reg, u32 value);
 int model_last_write(int vf, u32 reg);
 void model_forget(void);
 
+/* ---- the PF's rings, and the devices above ---- */
+
+/* Called before a PF register is read, after one was written: frames may arrive in between. */
+extern void (*model_on_read)(u32 reg);
+extern void (*model_on_write)(u32 reg, u32 value);
+/* What the PF sent, whole frames with what tags they have. */
+struct model_frame { u32 len; u8 data[9300]; };
+extern struct model_frame model_sent[64];
+extern u32 model_nr_sent;
+extern bool model_tx_stalled;      /* it takes descriptors and does nothing */
+/* A frame arrives: written into the PF's ring if that is among the pools, the heads of VFs move. vlan: a tag taken off. */
+void model_arrive(u32 pools, const u8 *frame, u32 len, u16 vlan);
+/* What the devices of the ports heard, in order. */
+enum model_event_kind { EV_FRAME, EV_DROPPED, EV_FLUSH, EV_END, EV_CHANGED };
+struct model_event { enum model_event_kind kind; const struct nic_port *port; u32 len; u8 first[32]; };
+extern struct model_event model_heard[512];
+extern u32 model_nr_heard;
+extern bool model_no_room;         /* devices have no buffers */
+
 #endif

@@ -170,7 +170,8 @@ static struct iommu_domain domains[16];
 
 const struct iommu_info *iommu_info(void)
 {
-	static const struct iommu_info info = { .present = true, .remapping = true };
+	static struct iommu_info info;
+	info = (struct iommu_info){ .present = !fake.no_iommu, .remapping = !fake.no_iommu };
 	return &info;
 }
 int iommu_vf_declare(rid_t vf, rid_t pf)

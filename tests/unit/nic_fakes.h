@@ -16,7 +16,7 @@ extern struct fake_balance fake_balance;
 
 /* Answers. err_*: returned once by the next call of that kind, if not 0. */
 struct fake_answers {
-	bool no_domain;
+	bool no_domain, no_iommu;
 	int err_attach, err_detach, err_map, err_unmap, err_irq_alloc, err_irq_set, err_flr, err_vector;
 	bool not_isolated;
 	const char *fault;         /* the point of that name (core/fault.h) fails, once */
