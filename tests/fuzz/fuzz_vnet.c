@@ -112,7 +112,8 @@ static void more(void)
 
 static u64 take_features(void)
 {
-	return (take(4) & 0x308f8028) | BIT(VIRTIO_F_VERSION_1);
+	u64 f = take(4) & 0x308f8028;
+	return (f & 8 ? f : 0x308f8028) | BIT(VIRTIO_F_VERSION_1);
 }
 
 static void set_up(void)
@@ -129,15 +130,36 @@ static void set_up(void)
 	reg_write(COMMON(device_status), 15);
 }
 
+/* Usually of the length that its command has. */
 static void command_in(void)
 {
+	static const u8 usual[4] = { 1, 6, 2, 0 };
 	u8 data[256];
-	u32 len = (u32)take(1);
-	u8 class = (u8)take(1) % 4, cmd = (u8)take(1) % 3;
+	u32 class = (u32)take(1) % 4, cmd = (u32)take(1) % 3, len = (u32)take(1);
+	if (class == VIRTIO_NET_CTRL_MAC && cmd == VIRTIO_NET_CTRL_MAC_TABLE_SET && len & 1)
+		len = 8 + (len >> 1) % 40 * 6;
+	else if (len & 1)
+		len = usual[class];
 	for (u32 i = 0; i < len; i++)
 		data[i] = (u8)take(1);
+	if (class == VIRTIO_NET_CTRL_MAC && len >= 8 && data[0] & 1) { /* a table that is right */
+		u32 n = (len - 8) / 6;
+		memset(data, 0, 4);
+		memcpy(data + 4, &n, 4);
+	}
 	if (drvq[2].size && drvq[2].desc == 0x30000 && drvq[2].used == 0x34000)
-		(void)drv_command(class, cmd, data, len);
+		(void)drv_command((u8)class, (u8)cmd, data, len);
+}
+
+static void ask(void)
+{
+	struct nest_nic_stats s;
+	memset(&s, 0, sizeof(s));
+	vnet_stats(model_dev, &s);
+	CHECK(s.emu_tx_packets <= model_seen.frames);
+	if (vnet_running(model_dev))
+		CHECK(model_seen.started);
+	vnet_rx_dropped(model_dev);
 }
 
 static void step(void)
@@ -164,10 +186,11 @@ static void step(void)
 	case 17: set_up(); break;
 	case 18: race_gpa = take_gpa(); race_value = (u32)take(4); race_after = (u32)take(1); break;
 	default:
-		switch (take(1) % 4) {
+		switch (take(1) % 5) {
 		case 0: (void)vnet_fence(model_dev); break;
 		case 1: vnet_changed(model_dev); break;
 		case 2: command_in(); break;
+		case 3: ask(); break;
 		default: model_lower.more = take(1) & 1 ? more : NULL; break;
 		}
 	}
