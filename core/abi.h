@@ -114,7 +114,7 @@ enum nest_hypercall {
 	 * emulation. 0 (also if quiesced already), -EBUSY (a transaction is prepared), -ETIMEDOUT (a queue does not stop; nothing changed).
 	 */
 	HC_NIC_QUIESCE = 30,
-	/* (handle) Start them again where they stopped. 0, -EINVAL (not quiesced). */
+	/* (handle) Start them again where they stopped. 0, -EINVAL (not quiesced), -ETIMEDOUT (a queue does not start; it stays quiesced). */
 	HC_NIC_RESUME = 31,
 	/* (handle) Record page: struct nest_nic_state of a quiesced function. -EBUSY (not quiesced). */
 	HC_NIC_SAVE = 32,
