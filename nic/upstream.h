@@ -78,8 +78,8 @@ int upstream_dev_open(struct nic_lower *l);
  * that was got is kept in any case.
  */
 int upstream_dev_start(struct upstream_net *n);
-/* DRIVER_OK. */
-void upstream_dev_go(struct upstream_net *n);
+/* DRIVER_OK. -EIO: what is behind the device did not start. */
+int upstream_dev_go(struct upstream_net *n);
 /* Reset and tear down, whatever start had reached. */
 void upstream_dev_stop(struct upstream_net *n);
 

@@ -250,6 +250,14 @@ static void set_running(struct upstream_net *n, bool on)
 	spin_unlock(&n->rx_lock);
 }
 
+static void data_stop(struct nic_lower *l)
+{
+	if (!net(l) || !net(l)->running)
+		return;
+	set_running(net(l), false); /* after this no call upward is under way, and none will be made */
+	upstream_dev_stop(net(l));
+}
+
 static int data_start(struct nic_lower *l)
 {
 	int r = net(l) ? 0 : upstream_dev_open(l);
@@ -257,18 +265,14 @@ static int data_start(struct nic_lower *l)
 	if (r)
 		return r;
 	set_running(net(l), true); /* first, or the interrupt of the first frame would find nobody */
-	upstream_dev_go(net(l));
+	r = upstream_dev_go(net(l));
+	if (r) {
+		data_stop(l);
+		return r;
+	}
 	data_rx_more(l); /* tells the device of the receive buffers, if it wants that */
 	upstream_config_irq(net(l), 0); /* what changed while nobody listened */
 	return 0;
-}
-
-static void data_stop(struct nic_lower *l)
-{
-	if (!net(l) || !net(l)->running)
-		return;
-	set_running(net(l), false); /* after this no call upward is under way, and none will be made */
-	upstream_dev_stop(net(l));
 }
 
 const struct nic_data_ops upstream_data = {

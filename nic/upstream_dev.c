@@ -236,7 +236,11 @@ int upstream_dev_start(struct upstream_net *n)
 	return r;
 }
 
-void upstream_dev_go(struct upstream_net *n) { virtio_status_add(n->common, VIRTIO_STATUS_DRIVER_OK); }
+int upstream_dev_go(struct upstream_net *n)
+{
+	virtio_status_add(n->common, VIRTIO_STATUS_DRIVER_OK);
+	return virtio_status(n->common) & VIRTIO_STATUS_NEEDS_RESET ? -EIO : 0;
+}
 
 void upstream_dev_stop(struct upstream_net *n)
 {

@@ -108,6 +108,10 @@ static int vn_start(void *state, const struct nic_plugin_env *env)
 	rx_fill(v);
 	v->running = true;
 	virtio_status_add(v->common, VIRTIO_STATUS_DRIVER_OK);
+	if (virtio_status(v->common) & VIRTIO_STATUS_NEEDS_RESET) { /* what is behind the device did not start */
+		vn_stop(v);
+		return -EIO;
+	}
 	rx_kick(v);
 	return 0;
 }
