@@ -29,6 +29,15 @@ static u64 fired(u32 level, u64 index)
 	return port_fault(level, NEST_FAULT_QUERY, index, &f) < 0 ? 0 : f.fired;
 }
 
+/* Close and open: the way for what is taken once, when the emulated device starts. A failure comes once, so the second try works. */
+static void reopen(struct pinger *p, const struct cmdline *c, u64 us)
+{
+	(void)net_close(&p->net);
+	if (pinger_open(p, c, us) && pinger_open(p, c, us))
+		p->mac = NULL; /* nothing will be answered */
+	p->net.nic.step = fail_step;
+}
+
 /* There and back. A failure on the way back leaves pass-through; it comes once, so the second try ends where the first began. */
 static void there_and_back(struct nic *n, const char *stop)
 {
@@ -48,19 +57,22 @@ static bool emulation_works(struct pinger *p, u64 us)
 
 /*
  * One point: on the way of a switch that succeeds but for it; if that does not come past it, of one that fails between prepare and
- * commit. *hit: it was reached. Returns false if the port does not work afterwards.
+ * commit; if that does not either, of an opening. *hit: it was reached. Returns false if the port does not work afterwards.
  */
-static bool inject(struct pinger *p, u32 level, u64 index, u64 us, bool *hit)
+enum way { SWITCH, ABORT, REOPEN, WAYS };
+static bool inject(struct pinger *p, const struct cmdline *c, u32 level, u64 index, u64 us, bool *hit)
 {
-	static const char *const ways[] = { NULL, "fence" };
 	u64 before = fired(level, index);
 	bool works = true;
 
 	*hit = false;
-	for (u32 i = 0; i < ARRAY_SIZE(ways) && !*hit && works; i++) {
+	for (enum way w = SWITCH; w < WAYS && !*hit && works; w++) {
 		if (port_fault(level, NEST_FAULT_ARM, index, NULL))
 			return false;
-		there_and_back(&p->net.nic, ways[i]);
+		if (w == REOPEN)
+			reopen(p, c, us);
+		else
+			there_and_back(&p->net.nic, w == ABORT ? "fence" : NULL);
 		works = emulation_works(p, us);
 		port_fault(level, NEST_FAULT_DISARM, 0, NULL);
 		*hit = fired(level, index) != before;
@@ -68,7 +80,7 @@ static bool inject(struct pinger *p, u32 level, u64 index, u64 us, bool *hit)
 	return works;
 }
 
-static u32 inject_level(struct pinger *p, u32 level, s64 points, u64 us, u32 *reached)
+static u32 inject_level(struct pinger *p, const struct cmdline *c, u32 level, s64 points, u64 us, u32 *reached)
 {
 	u32 failed = 0;
 
@@ -77,7 +89,7 @@ static u32 inject_level(struct pinger *p, u32 level, s64 points, u64 us, u32 *re
 		bool hit, works;
 
 		port_fault(level, NEST_FAULT_QUERY, (u64)i, &f);
-		works = inject(p, level, (u64)i, us, &hit);
+		works = inject(p, c, level, (u64)i, us, &hit);
 		*reached += hit;
 		printf("inject: level %u point %.47s: %s%s\n", level, f.name, hit ? "fired" : "not reached", works ? "" : ", BROKEN");
 		failed += !works;
@@ -102,7 +114,7 @@ u32 work_inject(const struct cmdline *c)
 	failed += work_check(emulation_works(&p, us), "inject-switch-works");
 	nest_call(HC_REPORT, 0, 0, 0, 0);
 	for (; (points = port_fault(level, NEST_FAULT_QUERY, 0, NULL)) >= 0; level++) {
-		failed += inject_level(&p, level, points, us, &reached);
+		failed += inject_level(&p, c, level, points, us, &reached);
 		total += (u64)points;
 	}
 	there_and_back(&p.net.nic, NULL);
