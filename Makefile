@@ -90,8 +90,9 @@ NIC_FAKES := tests/unit/nic_fakes.c core/ptab.c
 IGB_UNDER_TEST := nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
 	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c nic/igb_vf.c \
 	nic/igb_vfreg.c nic/msix.c nic/uplink.c tests/unit/igb_model.c
-UNIT_TESTS += igb_conf igb_pool igb_state igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
+UNIT_TESTS += igb_conf igb_data igb_pool igb_state igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
 UNIT_igb_conf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
+UNIT_igb_data_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_pool_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_state_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_vf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
@@ -101,6 +102,8 @@ UNIT_nic_hc_SRCS = nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq
 UNIT_nic_hc_dma_SRCS = $(UNIT_nic_hc_SRCS)
 UNIT_nic_hc_irq_SRCS = $(UNIT_nic_hc_SRCS)
 UNIT_sriov_SRCS = nic/sriov.c
+UNIT_TESTS += uplink
+UNIT_uplink_SRCS = nic/uplink.c
 UNIT_upstream_SRCS = nic/upstream.c $(NIC_FAKES)
 
 UNIT_TESTS += state port_mode

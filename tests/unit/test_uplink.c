@@ -1,0 +1,271 @@
+/*
+ * The rules of the software switch: who gets a frame of a port in emulation, and who a frame of the pool's ring.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/errno.h"
+#include "nic/uplink.h"
+
+#define WIRE 100u
+static struct uplink u;
+static struct { u32 to, len; u16 vlan; } got[64];
+static u32 nr_got, nr_dropped, nr_flushed;
+static bool no_room, wire_stuck;
+
+static void take(u32 to, u32 len, u16 vlan)
+{
+	got[nr_got].to = to;
+	got[nr_got].len = len;
+	got[nr_got++].vlan = vlan;
+}
+static int deliver(void *arg, u32 port, const u8 *frame, u32 len)
+{
+	(void)arg, (void)frame;
+	if (no_room)
+		return -EAGAIN;
+	take(port, len, 0);
+	return 0;
+}
+static void dropped(void *arg, u32 port) { (void)arg, (void)port, nr_dropped++; }
+static void flush(void *arg, u32 port) { (void)arg, (void)port, nr_flushed++; }
+static int wire(void *arg, const u8 *frame, u32 len, u16 vlan)
+{
+	(void)arg, (void)frame;
+	if (wire_stuck)
+		return -EIO;
+	take(WIRE, len, vlan);
+	return 0;
+}
+static const struct uplink_ops ops = { deliver, dropped, flush, wire };
+
+#define GROUP "\x01\x00\x5e\x00\x00\x05"
+#define BROADCAST "\xff\xff\xff\xff\xff\xff"
+#define STRANGER "\x02\x00\x00\x00\x00\x99"
+
+static const u8 *mac(u32 port)
+{
+	static u8 m[UPLINK_PORTS][6];
+	memcpy(m[port], (const u8[6]){ 2, 0, 0, 0, 0, (u8)port }, 6);
+	return m[port];
+}
+
+/* Ports 0, 1, 2 without a VLAN, 3 and 4 in VLAN 7, 5 in VLAN 8; the others off. Only 1 and 4 want the group. */
+static int start(void **state)
+{
+	static const u16 vlan[] = { 0, 0, 0, 7, 7, 8 };
+	(void)state;
+	u = (struct uplink){ .ops = &ops, .max_frame = 1514 };
+	for (u32 i = 0; i < ARRAY_SIZE(vlan); i++) {
+		u.port[i].state = UPLINK_ON;
+		u.port[i].vlan = vlan[i];
+		memcpy(u.port[i].mac, mac(i), 6);
+	}
+	for (u32 i = 1; i <= 4; i += 3) {
+		u.port[i].filter.nr = 1;
+		memcpy(u.port[i].filter.group[0], GROUP, 6);
+	}
+	nr_got = nr_dropped = nr_flushed = 0;
+	no_room = wire_stuck = false;
+	return 0;
+}
+
+static u8 frame[2048];
+static int tx(u32 from, const void *to, u32 len)
+{
+	nr_got = 0;
+	memset(frame, 0, 64);
+	memcpy(frame, to, 6);
+	memcpy(frame + 6, mac(from), 6);
+	frame[12] = 8;
+	return uplink_tx(&u, from, frame, len);
+}
+static int tx_tagged(u32 from, const void *to, u16 vid)
+{
+	nr_got = 0;
+	memset(frame, 0, 64);
+	memcpy(frame, to, 6);
+	memcpy(frame + 6, mac(from), 6);
+	frame[12] = 0x81;
+	frame[14] = (u8)(vid >> 8);
+	frame[15] = (u8)vid;
+	return uplink_tx(&u, from, frame, 64);
+}
+static void rx(const void *to, const void *from, u16 vlan)
+{
+	nr_got = 0;
+	memcpy(frame, to, 6);
+	memcpy(frame + 6, from, 6);
+	uplink_rx(&u, frame, 60, vlan);
+}
+static void assert_got(u32 n, u32 a, u32 b, u32 c)
+{
+	const u32 want[] = { a, b, c };
+	assert_int_equal(nr_got, n);
+	for (u32 i = 0; i < n; i++)
+		assert_int_equal(got[i].to, want[i]);
+}
+
+static void outward(void **state)
+{
+	(void)state;
+	assert_int_equal(tx(0, mac(1), 60), 0);
+	assert_got(1, 1, 0, 0); /* here, and no further */
+	assert_int_equal(tx(0, STRANGER, 60), 0);
+	assert_got(1, WIRE, 0, 0);
+	assert_int_equal(got[0].vlan, 0);
+	assert_int_equal(tx(0, BROADCAST, 60), 0);
+	assert_got(3, WIRE, 1, 2);
+	assert_int_equal(tx(0, GROUP, 60), 0);
+	assert_got(2, WIRE, 1, 0);
+	u.port[2].filter.all_groups = true;
+	assert_int_equal(tx(0, GROUP, 60), 0);
+	assert_got(3, WIRE, 1, 2);
+	assert_int_equal(tx(0, mac(0), 60), 0);
+	assert_got(0, 0, 0, 0); /* a switch sends nothing back */
+}
+
+static void vlans_are_apart(void **state)
+{
+	(void)state;
+	assert_int_equal(tx(3, mac(4), 60), 0);
+	assert_got(1, 4, 0, 0);
+	assert_int_equal(tx(3, mac(0), 60), 0);
+	assert_got(1, WIRE, 0, 0); /* another VLAN: a router's business */
+	assert_int_equal(got[0].vlan, 7);
+	assert_int_equal(tx(3, mac(5), 60), 0);
+	assert_got(1, WIRE, 0, 0);
+	assert_int_equal(tx(3, BROADCAST, 60), 0);
+	assert_got(2, WIRE, 4, 0);
+	rx(BROADCAST, STRANGER, 7);
+	assert_got(2, 3, 4, 0);
+	rx(GROUP, STRANGER, 7);
+	assert_got(1, 4, 0, 0);
+	rx(mac(3), STRANGER, 7);
+	assert_got(1, 3, 0, 0);
+	rx(mac(3), STRANGER, 0);
+	assert_got(0, 0, 0, 0);
+	rx(mac(0), STRANGER, 7);
+	assert_got(0, 0, 0, 0);
+	rx(BROADCAST, STRANGER, 9);
+	assert_got(0, 0, 0, 0);
+	assert_int_equal(u.count.unwanted, 3);
+}
+
+static void tags_of_guests(void **state)
+{
+	(void)state;
+	assert_int_equal(tx_tagged(0, STRANGER, 100), 0);
+	assert_got(1, WIRE, 0, 0);
+	assert_int_equal(got[0].vlan, 0);
+	assert_int_equal(tx_tagged(0, mac(1), 100), 0);
+	assert_got(1, 1, 0, 0);
+	assert_int_equal(tx_tagged(0, STRANGER, 0), 0); /* a priority only */
+	assert_int_equal(tx_tagged(0, STRANGER, 7), -EIO); /* somebody else's VLAN */
+	assert_got(0, 0, 0, 0);
+	assert_int_equal(tx_tagged(3, STRANGER, 7), -EIO); /* a port with a VLAN knows no tags */
+	assert_int_equal(tx_tagged(3, STRANGER, 100), -EIO);
+	assert_int_equal(tx_tagged(3, STRANGER, 0), -EIO);
+	assert_int_equal(u.count.refused, 4);
+}
+
+static void inward(void **state)
+{
+	(void)state;
+	rx(mac(2), STRANGER, 0);
+	assert_got(1, 2, 0, 0);
+	rx(BROADCAST, STRANGER, 0);
+	assert_got(3, 0, 1, 2);
+	rx(GROUP, STRANGER, 0);
+	assert_got(1, 1, 0, 0);
+	rx(STRANGER, "\x02\x00\x00\x00\x00\x77", 0);
+	assert_got(0, 0, 0, 0);
+	uplink_rx(&u, frame, 13, 0);
+	uplink_rx(&u, frame, 0, 0);
+	assert_int_equal(u.count.unwanted, 3);
+}
+
+static void echoes_are_dropped(void **state)
+{
+	(void)state;
+	tx(0, BROADCAST, 60);
+	rx(BROADCAST, mac(0), 0); /* replicated by the NIC: 1 and 2 had it */
+	assert_got(0, 0, 0, 0);
+	assert_int_equal(u.count.echoes, 1);
+	u.port[0].state = UPLINK_OFF; /* in pass-through: what it sends comes by the ring */
+	rx(BROADCAST, mac(0), 0);
+	assert_got(2, 1, 2, 0);
+	u.port[0].state = UPLINK_UNICAST;
+	rx(BROADCAST, mac(0), 0);
+	assert_got(2, 1, 2, 0);
+}
+
+static void on_the_way_back(void **state)
+{
+	(void)state;
+	u.port[1].state = UPLINK_UNICAST;
+	rx(mac(1), STRANGER, 0);
+	assert_got(1, 1, 0, 0);
+	rx(GROUP, STRANGER, 0);
+	assert_got(0, 0, 0, 0);
+	tx(0, BROADCAST, 60);
+	assert_got(2, WIRE, 2, 0);
+	assert_int_equal(tx(1, STRANGER, 60), -EIO); /* it sends nothing yet */
+	u.port[1].state = UPLINK_OFF;
+	assert_int_equal(tx(0, mac(1), 60), 0);
+	assert_got(1, WIRE, 0, 0); /* its VF is behind the NIC's switch */
+}
+
+static void identity_and_lengths(void **state)
+{
+	(void)state;
+	frame[12] = 8;
+	memcpy(frame, STRANGER, 6);
+	memcpy(frame + 6, mac(1), 6);
+	assert_int_equal(uplink_tx(&u, 0, frame, 60), -EIO); /* another's address */
+	assert_int_equal(u.count.refused, 1);
+	assert_int_equal(tx(0, STRANGER, 13), -EINVAL);
+	assert_int_equal(tx(0, STRANGER, 14), 0);
+	assert_int_equal(tx(0, STRANGER, 1514), 0);
+	assert_int_equal(tx(0, STRANGER, 1515), -EINVAL);
+	nr_got = 0;
+	frame[12] = 0x81;
+	frame[13] = 0;
+	assert_int_equal(uplink_tx(&u, 0, frame, 1518), 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1519), -EINVAL);
+}
+
+static void drops_and_flushes(void **state)
+{
+	(void)state;
+	rx(BROADCAST, STRANGER, 0);
+	uplink_flush(&u);
+	assert_int_equal(nr_flushed, 3);
+	uplink_flush(&u);
+	assert_int_equal(nr_flushed, 3);
+	no_room = true;
+	rx(mac(0), STRANGER, 0);
+	assert_int_equal(nr_dropped, 1);
+	assert_int_equal(u.count.no_room, 1);
+	no_room = false;
+	wire_stuck = true;
+	assert_int_equal(tx(0, STRANGER, 60), -EIO);
+	assert_int_equal(tx(0, BROADCAST, 60), -EIO);
+	assert_got(2, 1, 2, 0); /* those here get it all the same */
+	assert_int_equal(u.count.failed, 2);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup(f, start)
+	const struct CMUnitTest tests[] = {
+		T(outward), T(vlans_are_apart), T(tags_of_guests), T(inward), T(echoes_are_dropped), T(on_the_way_back),
+		T(identity_and_lengths), T(drops_and_flushes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
