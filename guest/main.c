@@ -78,6 +78,7 @@ static const struct option options[] = {
 	{ "attack_iova", OPTION_LIST, 0, ~0ull, NULL },
 	{ "attack_wait", OPTION_NUMBER, 0, 1, NULL },
 	{ "virtio", OPTION_WORD, 0, 0, "event plain" },
+	{ "pause", OPTION_NUMBER, 0, 1000000, NULL },
 	{ "every", OPTION_NUMBER, 1, 1u << 20, NULL },
 	{ "die", OPTION_WORD, 0, 0, "allocate configure plugin start prepare freeze fence commit back" },
 	{ "how", OPTION_WORD, 0, 0, "end spin" },

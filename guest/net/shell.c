@@ -97,7 +97,7 @@ u32 nic_poll(struct nic *n, u32 budget)
 {
 	u32 done;
 
-	if (READ_ONCE(n->events))
+	if (READ_ONCE(n->events) && !n->switching)
 		take_event(n);
 	if (n->wait == NIC_POLL)
 		return poll(n, budget);

@@ -57,7 +57,10 @@ struct nic {
 	u32 flags;             /* NIC_PLUGIN_FLAG_* for the virtio plugin */
 	void (*rx)(void *arg, const u8 *frame, u32 len);
 	void *rx_arg;
-	/* For tests, may be NULL: called after each step of a switch by its name; other than 0 makes the step fail, if it still can. */
+	/*
+	 * For tests, may be NULL: called after each step of a switch by its name; other than 0 makes the step fail, if it still can.
+	 * Before "freeze" it may send and poll.
+	 */
 	int (*step)(void *arg, const char *name);
 	void *step_arg;
 	/* told by it */
@@ -70,6 +73,7 @@ struct nic {
 	struct pci_device pci;
 	u64 handle;
 	u32 alloc_flags;
+	bool switching;        /* inside nic_switch: wishes wait */
 	bool frozen;           /* nic_tx takes nothing */
 	bool end;              /* the mark came */
 	bool group_twice, drop_all; /* what is polled now: group frames came by the other device, too; nobody wants it */
@@ -89,7 +93,7 @@ int nic_open(struct nic *n);
 int nic_close(struct nic *n);
 /*
  * Switch to NEST_MODE_* under traffic; frames that arrive meanwhile are handed up from inside. 0 (also if it is in that state); -errno
- * as the step that failed returned it; -ETIMEDOUT with n->mode = mode if the switch took place and frames from before it never came.
+ * as the step that failed returned it; -EBUSY (called from inside a switch); -ETIMEDOUT with n->mode = mode if the switch took place and frames from before it never came.
  */
 int nic_switch(struct nic *n, u32 mode);
 /* Queue one frame. 0, -EAGAIN (no room, or in the middle of a switch: later), -EINVAL. */

@@ -128,8 +128,15 @@ static int to_emulation(struct nic *n)
 
 int nic_switch(struct nic *n, u32 mode)
 {
-	int err = n->mode == mode ? 0 : mode == NEST_MODE_PASSTHROUGH ? to_passthrough(n) : to_emulation(n);
+	int err;
 
+	if (n->switching)
+		return -EBUSY;
+	if (n->mode == mode)
+		return 0;
+	n->switching = true;
+	err = mode == NEST_MODE_PASSTHROUGH ? to_passthrough(n) : to_emulation(n);
+	n->switching = false;
 	n->count.failed += err != 0;
 	return err;
 }

@@ -46,6 +46,7 @@ struct blast_counts { u32 tx_data, rx_data, lost, disorder, bad, dup; };
 struct blast {
 	struct blast_conf conf;
 	u32 next;     /* number of our next data packet */
+	u32 limit;    /* where the caller wants it to wait; count if nowhere */
 	u32 acked;    /* the other end expects this one of ours */
 	u32 expect;   /* we expect this one of theirs */
 	u32 told;     /* and told them so, last time */

@@ -29,11 +29,12 @@ void blast_init(struct blast *b, const struct blast_conf *conf)
 {
 	memset(b, 0, sizeof(*b));
 	b->conf = *conf;
+	b->limit = conf->count;
 	for (u32 i = 0; i < sizeof(pattern); i++)
 		pattern[i] = (u8)(7 * i);
 }
 
-bool blast_may_send(const struct blast *b) { return b->next < b->conf.count && b->next - b->acked < b->conf.window; }
+bool blast_may_send(const struct blast *b) { return b->next < MIN(b->limit, b->conf.count) && b->next - b->acked < b->conf.window; }
 
 bool blast_must_ack(const struct blast *b)
 {

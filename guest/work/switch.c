@@ -3,6 +3,7 @@
  * of them between two switches. Neither end may lose, repeat or reorder one, and the port's own totals must be what the plugins counted.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "guest/lib/clock.h"
 #include "guest/lib/nest.h"
@@ -11,30 +12,50 @@
 
 #define SETTLE_US 2000000
 
-/* All switches; returns how many worked. The last datagrams run after the last one. */
-static u64 run(struct traffic *t, u64 count, u64 every)
+static struct traffic t;
+static u64 pause_us;
+
+/* Traffic between prepare and freeze, when group frames come by both devices. */
+static int linger(void *arg, const char *name)
+{
+	(void)arg;
+	if (!strcmp(name, "prepare"))
+		for (u64 end = clock_deadline(pause_us); !clock_passed(end);)
+			traffic_round(&t);
+	return 0;
+}
+
+/* What the slowest of all streams has done: so there is traffic of each kind behind every switch. */
+static u64 least(void)
+{
+	return MIN(MIN(t.blast[0].acked, t.blast[0].expect), MIN(t.blast[1].acked, t.blast[1].expect));
+}
+
+/* All switches; returns how many worked. Our sender runs at most two steps ahead, so the traffic lasts until after the last one. */
+static u64 run(u64 count, u64 every)
 {
 	u64 good = 0, done = 0;
 
-	while (!traffic_done(t)) {
-		traffic_round(t);
-		/* the slowest of what each stream does decides: so there is traffic to come after every switch */
-		u64 least = MIN(MIN(t->blast[0].acked, t->blast[0].expect), MIN(t->blast[1].acked, t->blast[1].expect));
-		if (done == count || least < (done + 1) * every)
+	while (!traffic_done(&t)) {
+		for (u32 i = 0; i < t.nr; i++)
+			t.blast[i].limit = (u32)((done + 2) * every);
+		traffic_round(&t);
+		if (done == count || least() < (done + 1) * every)
 			continue;
 		done++;
-		good += nic_switch(&t->net.nic, !t->net.nic.mode) == 0;
+		good += nic_switch(&t.net.nic, !t.net.nic.mode) == 0;
 	}
 	return good;
 }
 
 u32 work_switch(const struct cmdline *c)
 {
-	static struct traffic t;
-	u64 count = cmdline_u64(c, "count", 20), every = cmdline_u64(c, "every", 50), good;
+	u64 count = cmdline_u64(c, "count", 20), every, good;
+	u32 window = (u32)cmdline_u64(c, "window", 64);
+	every = MAX(cmdline_u64(c, "every", 64), window);
 	struct blast_conf conf = {
 		.count = (u32)((count + 1) * every),
-		.window = (u32)cmdline_u64(c, "window", 64),
+		.window = window,
 		.size = (u32)cmdline_u64(c, "size", 256),
 		.run = (u32)rdtsc(),
 	};
@@ -42,9 +63,11 @@ u32 work_switch(const struct cmdline *c)
 
 	nest_phase(PHASE_CONTROL);
 	u32 failed = traffic_open(&t, c, &conf, 2, "switch", &open);
+	pause_us = cmdline_u64(c, "pause", 2000);
+	t.net.nic.step = linger;
 	if (open && !failed) {
 		nest_phase(PHASE_TRAFFIC);
-		good = run(&t, count, every);
+		good = run(count, every);
 		nest_phase(PHASE_END);
 		failed = traffic_finish(&t, "switch");
 		bool adds_up = net_adds_up(&t.net, SETTLE_US);
