@@ -157,8 +157,10 @@ int igb_port_identify(struct igb_port *p, const struct nic_config *conf);
 void igb_port_refused(const struct igb_port *p, const struct vm *vm); /* says why */
 /* The one write that moves the address. Under igb.data_lock. */
 void igb_port_route(struct igb_port *p, enum igb_route route);
-/* Without a transaction. IGB_ROUTE_PF: to the emulated device, if that runs. */
-void igb_route_now(struct igb_port *p, enum igb_route route);
+/* Without a transaction: to its VF; from there to the emulated device, if that runs; or as the device has started or stopped. */
+void igb_route_vf(struct igb_port *p);
+void igb_route_fall_back(struct igb_port *p);
+void igb_route_device(struct igb_port *p);
 int igb_info(struct nic_lower *l, struct nest_nic_info *out);
 
 /* igb_data.c: frames of ports in emulation. */

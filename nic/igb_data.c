@@ -108,8 +108,7 @@ static int data_start(struct nic_lower *l)
 	spin_lock(&pf->data_lock);
 	uplink_join(p);
 	spin_unlock(&pf->data_lock);
-	if (p->route == IGB_ROUTE_NONE)
-		igb_route_now(p, IGB_ROUTE_PF);
+	igb_route_device(p);
 	return 0;
 }
 
@@ -120,10 +119,11 @@ static void data_stop(struct nic_lower *l)
 	struct igb *pf = p->pf;
 	if (!p->started)
 		return;
-	if (p->route == IGB_ROUTE_PF)
-		igb_route_now(p, IGB_ROUTE_NONE);
 	spin_lock(&pf->lock);
 	p->started = p->opening = false;
+	spin_unlock(&pf->lock);
+	igb_route_device(p);
+	spin_lock(&pf->lock);
 	p->emu_groups = (struct nic_rx_filter){ 0 };
 	igb_pf_pool_leave(p);
 	igb_pf_pool_update(pf);

@@ -104,7 +104,7 @@ static void switch_over(struct igb_port *p, enum nic_mode mode, u32 *vf_at)
 	igb_data_drain(pf, pf_at);
 	u->state = mode == NIC_PASSTHROUGH || !p->started ? UPLINK_OFF : UPLINK_ON;
 	uplink_flush(&pf->uplink);
-	if (mode == NIC_PASSTHROUGH && p->started)
+	if (mode == NIC_PASSTHROUGH && p->started) /* else there is no device that could be told */
 		nic_port_rx_end(p->lower->bound);
 }
 

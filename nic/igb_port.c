@@ -76,20 +76,27 @@ void igb_port_route(struct igb_port *p, enum igb_route route)
 		igb_write(p->pf, IGB_RAL(rar), 0);
 }
 
-void igb_route_now(struct igb_port *p, enum igb_route route)
+/* of_vf: to the VF, or away from it. Else only between the device and nowhere, as the device starts and stops. */
+static void route_now(struct igb_port *p, bool of_vf, enum igb_route to)
 {
 	struct igb *pf = p->pf;
 	spin_lock(&pf->lock);
-	if (route == IGB_ROUTE_PF && !p->started)
-		route = IGB_ROUTE_NONE;
 	spin_lock(&pf->data_lock);
-	if (route != p->route)
-		igb_port_route(p, route);
-	pf->uplink.port[p->index].state = route == IGB_ROUTE_PF ? UPLINK_ON : UPLINK_OFF;
+	if (!of_vf && p->route == IGB_ROUTE_VF)
+		to = IGB_ROUTE_VF;
+	else if (to == IGB_ROUTE_PF && !p->started)
+		to = IGB_ROUTE_NONE;
+	if (to != p->route)
+		igb_port_route(p, to);
+	pf->uplink.port[p->index].state = to == IGB_ROUTE_PF ? UPLINK_ON : UPLINK_OFF;
 	spin_unlock(&pf->data_lock);
 	igb_pf_pool_update(pf);
 	spin_unlock(&pf->lock);
 }
+
+void igb_route_vf(struct igb_port *p) { route_now(p, true, IGB_ROUTE_VF); }
+void igb_route_fall_back(struct igb_port *p) { route_now(p, true, IGB_ROUTE_PF); }
+void igb_route_device(struct igb_port *p) { route_now(p, false, IGB_ROUTE_PF); }
 
 /* Some VF that a port could be given, or has. */
 static bool may_pass(const struct igb *pf)

@@ -131,7 +131,7 @@ static void vf_start(struct igb_vf *vf, bool parked)
 	sample_from_now_on(pf);
 	spin_unlock(&pf->lock);
 	if (!parked)
-		igb_route_now(vf->port, IGB_ROUTE_VF);
+		igb_route_vf(vf->port);
 	vf_command(vf, VF_RUN);
 }
 
@@ -205,7 +205,7 @@ static int vf_free(struct nic_lower *l)
 	struct igb_vf *vf = p->vf;
 	struct igb *pf = vf->pf;
 	bool lost = vf->state == VF_LOST;
-	igb_route_now(p, IGB_ROUTE_PF);
+	igb_route_fall_back(p);
 	spin_lock(&pf->lock);
 	vf->state = VF_BUSY;
 	igb_stats_sample(vf);
