@@ -13,7 +13,8 @@
  *   cpus    = 0 1                    # our CPU indices, one per vCPU; a number may be repeated; without: 0
  *   vmx     = on | off               # without: on
  *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7   # only port is needed
- *                                    # mode: the state to start in, without: emulation; passthrough=off: it stays there
+ *                                    # mode: the state to start in, without: emulation; passthrough=off: it stays there;
+ *                                    # mtu=N: 68 to 9198, without: 1500
  *
  * A comment begins with '#' at the start of a line or behind a blank. Lines are printable ASCII, at most 511 characters;
  * they end with LF or CRLF, the last may lack it.
@@ -42,6 +43,7 @@ struct nic_config {
 	bool has_mac;
 	u8 mac[6];
 	u16 vlan;            /* 0 = none */
+	u16 mtu;             /* bytes behind the Ethernet header; 0: what the hardware can */
 };
 
 struct module_config { char file[64]; char cmdline[CFG_MAX_TEXT]; };

@@ -191,7 +191,11 @@ int cfg_set_cpus(struct cfg_parser *p, char *value)
 	return 0;
 }
 
-/* ---- nic = portN [mode=emulation|passthrough] [passthrough=on|off] [mac=xx:xx:xx:xx:xx:xx] [vlan=N] ---- */
+/* ---- nic = portN [mode=emulation|passthrough] [passthrough=on|off] [mac=xx:xx:xx:xx:xx:xx] [vlan=N] [mtu=N] ---- */
+
+#define MIN_MTU 68u       /* RFC 791 */
+#define MAX_MTU 9198u     /* 9216 with header and FCS */
+#define DEFAULT_MTU 1500u
 
 static int hex_digit(char c)
 {
@@ -228,6 +232,15 @@ static int nic_vlan(struct cfg_parser *p, struct nic_config *n, const char *v)
 	return 0;
 }
 
+static int nic_mtu(struct cfg_parser *p, struct nic_config *n, const char *v)
+{
+	u64 mtu;
+	if (!word_number(v, MIN_MTU, MAX_MTU, &mtu))
+		return cfg_fail(p, "mtu '%.40s' is not a number from %u to %u", v, MIN_MTU, MAX_MTU);
+	n->mtu = (u16)mtu;
+	return 0;
+}
+
 static int nic_mode(struct cfg_parser *p, struct nic_config *n, const char *v)
 {
 	if (!strcmp(v, "passthrough"))
@@ -248,6 +261,7 @@ static int nic_option(struct cfg_parser *p, struct nic_config *n, char *word, u3
 	static const struct { const char *name; int (*set)(struct cfg_parser *, struct nic_config *, const char *); } opts[] = {
 		{ "mode=", nic_mode }, { "mac=", nic_mac }, { "vlan=", nic_vlan },
 		{ "passthrough=", nic_may_pass },
+		{ "mtu=", nic_mtu },
 	};
 	for (u32 i = 0; i < ARRAY_SIZE(opts); i++) {
 		size_t len = strlen(opts[i].name);
@@ -258,7 +272,7 @@ static int nic_option(struct cfg_parser *p, struct nic_config *n, char *word, u3
 		*seen |= (u32)BIT(i);
 		return opts[i].set(p, n, word + len);
 	}
-	return cfg_fail(p, "nic: unknown option '%.40s' (mode=, passthrough=, mac=, vlan=)", word);
+	return cfg_fail(p, "nic: unknown option '%.40s' (mode=, passthrough=, mac=, vlan=, mtu=)", word);
 }
 
 /* A lower port serves one VM's port. */
@@ -274,7 +288,7 @@ static int nic_port_free(struct cfg_parser *p, u32 port)
 int cfg_set_nic(struct cfg_parser *p, char *value)
 {
 	struct vm_config *vm = p->vm;
-	struct nic_config n = { .mode = NIC_EMULATION, .may_pass = true };
+	struct nic_config n = { .mode = NIC_EMULATION, .may_pass = true, .mtu = DEFAULT_MTU };
 	char *rest = value, *w = cfg_word(&rest);
 	u32 seen = 0;
 	u64 port;

@@ -176,6 +176,8 @@ static inline __noreturn void cpu_halt_forever(void) { for (;;) __asm__ volatile
 static inline void irq_disable(void) { __asm__ volatile("cli" ::: "memory"); }
 static inline void irq_enable(void) { __asm__ volatile("sti" ::: "memory"); }
 /* Open the interrupt window for exactly one HLT: STI blocks interrupts until the HLT has begun. */
+/* Take what is pending, now: STI holds interrupts back for one instruction. */
+static inline void irq_enable_disable(void) { __asm__ volatile("sti; nop; cli" ::: "memory"); }
 static inline void irq_enable_halt_disable(void) { __asm__ volatile("sti; hlt; cli" ::: "memory"); }
 /* Run the NMI handler of the IDT, as if an NMI had come. */
 static inline void raise_nmi_handler(void) { __asm__ volatile("int $2" ::: "memory"); }

@@ -75,7 +75,7 @@ static s64 hc_nic_configure(struct hc_call *c)
 	s64 r = enter_handle(c, &p);
 	if (r)
 		return r;
-	r = conf.what & ~NEST_CONF_ALL || conf.nr_groups > NEST_MAX_GROUPS ? -EINVAL : p->lower->ops->configure(p->lower, &conf);
+	r = port_configure(p, &conf);
 	port_leave(p);
 	return r;
 }

@@ -11,6 +11,8 @@
 #include "nic/port.h"
 #include "nic/vnet.h"
 
+#define ETH_HEADER 14u
+
 static struct nic_port pool[CFG_MAX_VMS * CFG_MAX_NICS];
 static spinlock_t pool_lock; /* protects pool[].vm and nic_lower.bound; nothing is taken inside */
 
@@ -35,10 +37,22 @@ int port_info(struct nic_port *p, struct nest_nic_info *out)
 	out->mode = p->cfg->mode == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
 	out->state = p->mode == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
 	out->want = READ_ONCE(p->want) == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
+	if (p->cfg->mtu)
+		out->max_frame = MIN(out->max_frame, p->cfg->mtu + ETH_HEADER);
 	out->emu_rid = p->dev ? vnet_rid(p->dev).v : 0;
 	if (!p->cfg->may_pass)
 		out->flags &= ~NEST_NIC_MAY_PASS;
 	return 0;
+}
+
+/* The level's own policy, then what is further out. */
+int port_configure(struct nic_port *p, const struct nest_nic_conf *conf)
+{
+	if (conf->what & ~NEST_CONF_ALL || conf->nr_groups > NEST_MAX_GROUPS)
+		return -EINVAL;
+	if (conf->what & NEST_CONF_MAX_FRAME && p->cfg->mtu && conf->max_frame > p->cfg->mtu + ETH_HEADER)
+		return -EPERM;
+	return p->lower->ops->configure(p->lower, conf);
 }
 
 /* The record is nothing but 64-bit counters. */

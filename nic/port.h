@@ -33,6 +33,7 @@ u32 nic_lower_count(void);
 /* flags: NEST_ALLOC_* */
 int port_open(struct nic_port *p, u32 flags);
 int port_close(struct nic_port *p);
+int port_configure(struct nic_port *p, const struct nest_nic_conf *conf);
 int port_info(struct nic_port *p, struct nest_nic_info *out);
 /* Running totals over both states and all openings. */
 int port_stats(struct nic_port *p, struct nest_nic_stats *out);

@@ -145,6 +145,8 @@ static void refresh(struct vnet *d)
 	WRITE_ONCE(d->mac, mac_key(info.mac));
 	d->link = info.flags & NEST_NIC_LINK_UP ? VIRTIO_NET_S_LINK_UP : 0;
 	d->mtu = (u16)(MIN(MAX(info.max_frame, 68 + VNET_FRAME_MIN), VNET_FRAME_MAX - 4) - VNET_FRAME_MIN);
+	if (d->port->cfg->mtu)
+		d->mtu = MIN(d->mtu, d->port->cfg->mtu);
 	WRITE_ONCE(d->own_vlan, info.vlan != 0);
 	d->generation++;
 	spin_unlock(&d->irq);

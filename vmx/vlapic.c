@@ -102,6 +102,11 @@ void vlapic_sync(struct vcpu *v)
 	if (!(READ_ONCE(v->pi->control) & PI_ON))
 		return;
 	pi_drain(v->pi, a->regs);
+	/*
+	 * The notification of what was drained may still be on its way. It is taken here, where it means nothing: a processor should ignore one
+	 * with an empty PIR, but the emulated one delivers vector 255 (tests/machine/README.md).
+	 */
+	irq_enable_disable();
 	a->maybe_irr = true;
 	a->stale = true;
 	if (nested_in_l2(v)) {

@@ -184,6 +184,7 @@ void machine_start(void)
 	machine.lower.bound = &machine.port;
 	machine.port.vm = &machine.vm;
 	machine.port.lower = &machine.lower;
+	machine.port.cfg = &cfg.nics[0];
 	ASSERT(!vpci_create(&machine.vm) && !vnet_create(&machine.port.dev, &machine.port));
 	machine.exits = machine.kicks = 0;
 }
