@@ -11,6 +11,9 @@
 
 #define POLL_BUDGET 64
 #define RESOLVE_INTERVAL_US 20000
+#define LINK_US 10000000
+#define LOOK_US 10000
+#define QUIET_US 20000
 #define DEFAULT_IP 0x0a000002u /* 10.0.0.2 */
 
 typedef unsigned long long ull;
@@ -61,6 +64,30 @@ int net_open(struct net *n, const struct cmdline *c)
 }
 
 int net_close(struct net *n) { return nic_close(&n->nic); }
+
+static bool link_up(const struct net *n)
+{
+	struct nest_nic_info info;
+
+	return !port_info(n->nic.port, &info) && info.flags & NEST_NIC_LINK_UP;
+}
+
+void net_settle(struct net *n)
+{
+	u64 end = clock_deadline(LINK_US), quiet = clock_deadline(QUIET_US), look = 0;
+	bool up = false;
+
+	while (!clock_passed(end) && !clock_passed(quiet)) {
+		if (!up && clock_passed(look)) {
+			up = link_up(n);
+			look = clock_deadline(LOOK_US);
+			quiet = clock_deadline(QUIET_US);
+		}
+		if (READ_ONCE(n->nic.events))
+			quiet = clock_deadline(QUIET_US);
+		net_poll(n);
+	}
+}
 
 u32 net_poll(struct net *n)
 {

@@ -21,6 +21,11 @@ struct net {
 /* Options nic= ip= irq= halt= virtio= of the command line. 0 or -errno; says what failed. */
 int net_open(struct net *n, const struct cmdline *c);
 int net_close(struct net *n);
+/*
+ * Before a phase that counts exits: returns when the link is up (or does not come) and what the levels had to say of the port, which
+ * costs exits, has been said: nothing for QUIET_US. Answers what arrives meanwhile.
+ */
+void net_settle(struct net *n);
 /* Take what has arrived and answer it (answers go out at once). Returns the number of frames. */
 u32 net_poll(struct net *n);
 /* Ring the doorbell for what was queued. */

@@ -62,6 +62,7 @@ u32 work_echo(const struct cmdline *c)
 	if (net_open(&e.net, c))
 		return work_check(false, "echo-open");
 	e.net.ip.udp = echo_datagram;
+	net_settle(&e.net);
 	printf("guest: echo: ready, UDP port %u\n", e.port);
 	nest_phase(PHASE_TRAFFIC);
 	while (!e.stop) {

@@ -34,6 +34,7 @@ int pinger_open(struct pinger *p, const struct cmdline *c, u64 us)
 	if ((err = net_open(&p->net, c)))
 		return err;
 	p->net.ip.echo_reply = take_reply;
+	net_settle(&p->net);
 	p->mac = net_resolve(&p->net, p->peer, us);
 	return 0;
 }

@@ -83,6 +83,7 @@ u32 traffic_open(struct traffic *t, const struct cmdline *c, const struct blast_
 	if (!*open)
 		return check(name, "open", false);
 	t->net.ip.udp = take;
+	net_settle(&t->net);
 	return agree(t, name, cmdline_u64(c, "wait", 30) * 1000000);
 }
 
