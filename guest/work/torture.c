@@ -14,7 +14,7 @@
 
 static u32 unknown_calls(void)
 {
-	static const u64 numbers[] = { 0, HC_REPORT + 1, HC_NIC_INFO - 1, HC_MAX, HC_MAX + 1, 64, 0x7fffffff, 0x80000000,
+	static const u64 numbers[] = { 0, HC_FAULT + 1, HC_NIC_INFO - 1, HC_MAX, HC_MAX + 1, 64, 0x7fffffff, 0x80000000,
 				       0x100000000ull | HC_REPORT, ~0ull };
 	u32 failed = 0;
 
@@ -60,6 +60,18 @@ static void do_breakpoint(void *unused) { (void)unused; trap_breakpoint(); }
 static void do_page_fault(void *unused) { (void)unused; (void)mmio_read8((void *)(BIT(47) - PAGE_SIZE)); }
 static void do_not_canonical(void *unused) { (void)unused; (void)mmio_read8((void *)BIT(62)); }
 
+/* A guest may make nothing fail that its configuration does not let it: here, further out, by no operation. */
+static u32 injected_failures(void)
+{
+	u32 failed = work_check_result(nest_call(HC_FAULT, 0, NEST_FAULT_QUERY, 0, 0), -EPERM, "fault-query-not-allowed");
+
+	failed += work_check_result(nest_call(HC_FAULT, 0, NEST_FAULT_ARM, 0, 0), -EPERM, "fault-arm-not-allowed");
+	failed += work_check_result(nest_call(HC_FAULT, 1, NEST_FAULT_ARM, 0, 0), -EPERM, "fault-arm-further-out-not-allowed");
+	failed += work_check_result(nest_call(HC_FAULT, ~0ull, NEST_FAULT_ARM, ~0ull, 0), -EPERM, "fault-arm-nowhere-not-allowed");
+	failed += work_check_result(nest_call(HC_FAULT, 0, NEST_FAULT_DISARM, 0, 0), -EPERM, "fault-disarm-not-allowed");
+	return failed + work_check_result(nest_call(HC_FAULT, 0, 3, 0, 0), -EPERM, "fault-unknown-operation-not-allowed");
+}
+
 static u32 faults(void)
 {
 	static const struct { const char *name; void (*fn)(void *); int vector; } all[] = {
@@ -97,5 +109,5 @@ static u32 nobodys_places(void)
 u32 work_torture(const struct cmdline *c)
 {
 	(void)c;
-	return unknown_calls() + record_page() + phases() + faults() + nobodys_places();
+	return unknown_calls() + record_page() + phases() + injected_failures() + faults() + nobodys_places();
 }
