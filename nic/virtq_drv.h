@@ -126,11 +126,20 @@ static inline void virtq_irq(struct virtq_drv *q, bool on)
 	mfence();
 }
 
-/* A queue that is polled says "off" again from time to time: those 65,535 buffers pass. */
-static inline void virtq_irq_renew(struct virtq_drv *q)
+/*
+ * After buffers were taken: by event index the wish is about one buffer, so it moves with them. Off: before those 65,535 have passed. On:
+ * the next one is to be heard; true if it came before that was said, which raises no interrupt: look again.
+ */
+static inline bool virtq_irq_renew(struct virtq_drv *q)
 {
-	if (q->event && !READ_ONCE(q->irq))
-		WRITE_ONCE(q->mem->avail.ring[q->size], (u16)(q->taken - 1));
+	bool on = READ_ONCE(q->irq);
+	if (!q->event)
+		return false;
+	WRITE_ONCE(q->mem->avail.ring[q->size], (u16)(on ? q->taken : q->taken - 1));
+	if (!on)
+		return false;
+	mfence();
+	return virtq_pending(q);
 }
 
 #endif

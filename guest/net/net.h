@@ -34,7 +34,10 @@ void net_flush(struct net *n);
 void net_idle(struct net *n);
 /* Find the MAC of a neighbour, at most so long; NULL if it does not answer. */
 const u8 *net_resolve(struct net *n, u32 addr, u64 us);
-/* "@report" lines: frames by plugin, stack and port, interrupts. Costs hypercalls: not in a measured phase. */
+/*
+ * "@report" lines: frames by plugin, stack and port, interrupts, all of one moment: what arrives until then is taken. Costs hypercalls: not
+ * in a measured phase.
+ */
 void net_report(struct net *n, const char *who);
 /* Does the port's own count of frames, of all levels' devices, agree with the plugins'? Takes what still arrives, at most so long. */
 bool net_adds_up(struct net *n, u64 us);

@@ -182,9 +182,8 @@ static void rx_one(struct vn *v, const u8 *buf, u32 len)
 	v->env->rx(v->env->rx_arg, buf + HEADER, len - HEADER);
 }
 
-static u32 vn_rx_poll(void *state, u32 budget)
+static u32 rx_take(struct vn *v, u32 budget)
 {
-	struct vn *v = state;
 	u32 n = 0, len;
 
 	for (u16 head; n < budget && virtq_peek(&v->rx, &head, &len) > 0; n++) {
@@ -193,10 +192,20 @@ static u32 vn_rx_poll(void *state, u32 budget)
 		if (v->running)
 			virtq_post(&v->rx, head);
 	}
-	if (n && v->running) {
-		virtq_irq_renew(&v->rx);
-		rx_kick(v);
+	return n;
+}
+
+static u32 vn_rx_poll(void *state, u32 budget)
+{
+	struct vn *v = state;
+	u32 n = rx_take(v, budget), more = n;
+
+	while (more && v->running && virtq_irq_renew(&v->rx)) {
+		more = rx_take(v, budget - n);
+		n += more;
 	}
+	if (n && v->running)
+		rx_kick(v);
 	return n;
 }
 

@@ -147,7 +147,7 @@ static void one_by_one(bool event)
 		interrupts += device_interrupts();
 		assert_int_equal(virtq_peek(&q, &head, &len), 1);
 		virtq_take(&q, head);
-		virtq_irq_renew(&q);
+		assert_false(virtq_irq_renew(&q));
 	}
 	assert_int_equal(interrupts, 0);
 	virtq_irq(&q, true);
@@ -166,6 +166,34 @@ static void one_by_one(bool event)
 			virtq_take(&q, head);
 		}
 		virtq_irq(&q, true);
+	}
+}
+
+/* Interrupts are on while buffers are taken: the next one that comes back is heard, or renewing says that it is there. */
+static void taken_with_interrupts_on(void **state)
+{
+	u16 head;
+	u32 len;
+	(void)state;
+	begin(4, true);
+	virtq_irq(&q, true);
+	for (u32 i = 0; i < 200000; i++) {
+		u32 late = pick(2);
+		for (u32 n = 0; n <= late; n++) {
+			virtq_post(&q, (u16)virtq_head(&q));
+			device_return((u32)device_take(), 0);
+			assert_int_equal(device_interrupts(), !n);
+			if (!n) {
+				assert_int_equal(virtq_peek(&q, &head, &len), 1);
+				virtq_take(&q, head);
+			}
+		}
+		assert_int_equal(virtq_irq_renew(&q), late);
+		if (late) {
+			assert_int_equal(virtq_peek(&q, &head, &len), 1);
+			virtq_take(&q, head);
+			assert_false(virtq_irq_renew(&q));
+		}
 	}
 }
 
@@ -267,7 +295,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(layout), cmocka_unit_test(any_order), cmocka_unit_test(kicks), cmocka_unit_test(interrupts_plain),
-		cmocka_unit_test(interrupts_event), cmocka_unit_test(wrong_rings), cmocka_unit_test(capabilities),
+		cmocka_unit_test(interrupts_event), cmocka_unit_test(taken_with_interrupts_on),
+		cmocka_unit_test(wrong_rings), cmocka_unit_test(capabilities),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
