@@ -156,6 +156,19 @@ static void pool_give(struct nic_port *p)
 	spin_unlock(&pool_lock);
 }
 
+/* The lower link counts since the machine started: what it counted for somebody else is taken off this VM's totals. */
+static void totals_begin(struct nic_port *p)
+{
+	struct nest_nic_stats before;
+	memset(&p->base, 0, sizeof(p->base));
+	if (port_stats(p, &before))
+		return; /* it does not answer: then it counts nothing, either */
+	u64 *base = (u64 *)&p->base;
+	const u64 *b = (const u64 *)&before;
+	for (u32 i = 0; i < sizeof(before) / sizeof(u64); i++)
+		base[i] = -b[i]; /* wrapping arithmetic */
+}
+
 /*
  * A lower port that the machine lacks is not the configuration's fault: NICs break, and move. The VM's port then stays NULL, and its
  * other ports and all other VMs go on.
@@ -183,7 +196,7 @@ static int port_bind(struct vm *vm, u32 index)
 	p->want = cfg->mode;
 	p->prepared = p->quiesced = false;
 	p->switches = 0;
-	memset(&p->base, 0, sizeof(p->base));
+	totals_begin(p);
 	struct nest_nic_info info;
 	p->lower_want = l->ops->info(l, &info) ? NEST_MODE_EMULATION : info.want;
 	port_irq_init(p);
