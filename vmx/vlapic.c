@@ -107,6 +107,8 @@ void vlapic_sync(struct vcpu *v)
 	 * with an empty PIR, but the emulated one delivers vector 255 (tests/machine/README.md).
 	 */
 	irq_enable_disable();
+	if (irq_pending_here()) /* something else came as well, and before the entry nobody looks any more: an exit at once will */
+		apic_send(this_cpu()->apic_id, IRQ_VEC_KICK);
 	a->maybe_irr = true;
 	a->stale = true;
 	if (nested_in_l2(v)) {
