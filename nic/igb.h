@@ -155,7 +155,7 @@ static inline bool igb_port_used(const struct igb_port *p) { return p->vf || p->
 /* Under igb.lock. Before its first use: the address and VLAN that the configuration demands. -EINVAL (taken, or no unicast address). */
 int igb_port_identify(struct igb_port *p, const struct nic_config *conf);
 void igb_port_refused(const struct igb_port *p, const struct vm *vm); /* says why */
-/* The one write that moves the address. Under igb.data_lock. */
+/* The one write that moves the address. Under both locks, so that either is enough to look at a route. */
 void igb_port_route(struct igb_port *p, enum igb_route route);
 /* Without a transaction: to its VF; from there to the emulated device, if that runs; or as the device has started or stopped. */
 void igb_route_vf(struct igb_port *p);

@@ -1,8 +1,8 @@
 /*
  * Frames of ports in emulation: between their devices, the uplink's rules and the PF's rings.
  *
- * Locks: igb.lock before igb.data_lock, which covers rings, uplink, routes (RAR entries) and the moment of a switch. Under it the
- * devices' receive locks are taken, nothing else of nic/.
+ * Locks: igb.lock before igb.data_lock, which covers rings, uplink and the moment of a switch; routes (RAR entries) change under both.
+ * Under it the devices' receive locks are taken, nothing else of nic/.
  *
  * Invariant: the uplink hands frames to a port only while it is started and its route is the PF; the ring is emptied in order, by
  * whoever holds the lock.

@@ -179,8 +179,12 @@ int igb_ring_tx(struct igb *pf, const u8 *frame, u32 len, u16 vlan)
 
 bool igb_ring_tx_empty(struct igb *pf)
 {
+	struct igb_ring *r = &pf->ring;
 	igb_ring_tx_kick(pf);
-	return wait_until(tx_reclaim(&pf->ring), TX_EMPTY_US);
+	if (tx_reclaim(r) || r->tx_stuck)
+		return tx_reclaim(r);
+	r->tx_stuck = !wait_until(tx_reclaim(r), TX_EMPTY_US);
+	return !r->tx_stuck;
 }
 
 /* ---- receive ---- */

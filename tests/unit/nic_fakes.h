@@ -25,7 +25,7 @@ extern struct fake_answers fake;
 
 /* What was seen. */
 struct fake_seen {
-	u32 maps, unmaps, isolated, flrs, vms_ended, flushes, timers;
+	u32 maps, unmaps, isolated, flrs, vms_ended, flushes, timers, waits;
 	u32 irte_apic[16];
 	u8 irte_vector[16];
 	u16 command[8];            /* PCI COMMAND by function number / 2 of bus 1 device 16.. */

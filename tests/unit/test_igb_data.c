@@ -17,6 +17,7 @@
 #define PF_POOL (1u << 7)
 #define RAH(p) IGB_RAH(IGB_PORT_RAR(p))
 #define RDH IGB_RXQ(7) + IGB_Q_HEAD
+#define VF_RDH IGB_RXQ(0) + IGB_Q_HEAD
 #define GROUP_BITS ((u32)(IGB_VMOLR_BAM | IGB_VMOLR_ROMPE))
 
 static const u8 stranger[6] = { 2, 0, 0, 0, 0, 0x99 }, broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
@@ -180,7 +181,9 @@ static void a_stuck_ring_is_bounded(void **state)
 	assert_int_equal(n, 255);
 	assert_int_equal(send(0, stranger, 60), -EIO); /* without a wait */
 	assert_true(pf->ring.tx_stuck);
+	u32 waits = seen.waits;
 	assert_int_equal(igb_data_ops.fence(&lower[0]), -ETIMEDOUT);
+	assert_int_equal(seen.waits, waits); /* nor a fence: others need the lock */
 	model_tx_stalled = false;
 	igb_write(pf, IGB_TXQ(7) + IGB_Q_TAIL, pf->ring.tx_told);
 	assert_int_equal(igb_data_ops.fence(&lower[0]), 0);
@@ -388,6 +391,84 @@ static void switched_to_pass_through(void **state)
 	assert_int_equal(send(0, stranger, 60), -EIO); /* the device is parked */
 }
 
+/* Another port's frames never pause: the PF's head is never read twice alike. One group frame comes somewhere in between. */
+static u32 late;
+static void on_flood(u32 reg)
+{
+	if (reg == RDH)
+		arrive(PF_POOL, conf[1].mac, 'x');
+	if ((reg == RDH || reg == VF_RDH) && ++readings == late)
+		arrive(1 | PF_POOL, broadcast, 'g');
+}
+
+static void a_flood_hides_no_group_frame(void **state)
+{
+	u32 head;
+	(void)state;
+	for (late = 1; late <= 140; late++) {
+		model_forget();
+		model_set(MODEL_PF, VF_RDH, 0);
+		model_nr_heard = readings = 0;
+		assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf[0], NEST_ALLOC_PARKED), 0);
+		assert_int_equal(igb_prepare(&lower[0], NIC_PASSTHROUGH), 0);
+		model_on_read = on_flood;
+		igb_commit(&lower[0], NIC_PASSTHROUGH, &head);
+		model_on_read = NULL;
+		assert_int_equal(strchr(heard(0), 'g') != NULL, head); /* by both before the switch, or by the VF behind it */
+		assert_int_equal(igb_ops.free(&lower[0]), 0);
+		rx_irq();
+	}
+}
+
+/* While the heads are read both pools take group frames, whatever other ports do; what they do they do under igb.lock. */
+static bool closed_early;
+static void on_other_port(u32 reg)
+{
+	if (reg != RDH)
+		return;
+	if (!pf->lock.held)
+		igb_pf_pool_update(pf);
+	closed_early |= !(model_get(MODEL_PF, IGB_VMOLR(7)) & IGB_VMOLR_BAM) || !(model_get(MODEL_PF, IGB_VMOLR(0)) & IGB_VMOLR_BAM);
+}
+
+static void others_close_no_filter(void **state)
+{
+	u32 head;
+	(void)state;
+	igb_data_ops.stop(&lower[1]);
+	closed_early = false;
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf[0], NEST_ALLOC_PARKED), 0);
+	assert_int_equal(igb_prepare(&lower[0], NIC_PASSTHROUGH), 0);
+	model_on_read = on_other_port;
+	igb_commit(&lower[0], NIC_PASSTHROUGH, &head);
+	assert_false(closed_early);
+	assert_int_equal(model_get(MODEL_PF, IGB_VMOLR(7)) & GROUP_BITS, 0);
+	assert_int_equal(igb_prepare(&lower[0], NIC_EMULATION), 0);
+	igb_commit(&lower[0], NIC_EMULATION, &head);
+	assert_false(closed_early);
+	model_on_read = NULL;
+}
+
+/* The PF's own queues could not be set up: nothing is emulated, and a function is switched to all the same. */
+static void without_the_pfs_queues(void **state)
+{
+	u32 head = 0;
+	(void)state;
+	igb_data_ops.stop(&lower[0]);
+	pf->ring.ready = false;
+	assert_int_equal(igb_data_ops.start(&lower[0]), -ENODEV);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf[0], NEST_ALLOC_PARKED), 0);
+	assert_int_equal(model_get(MODEL_PF, RAH(0)), 0);
+	assert_int_equal(igb_prepare(&lower[0], NIC_PASSTHROUGH), 0);
+	model_set(MODEL_PF, VF_RDH, 3);
+	model_forget();
+	igb_commit(&lower[0], NIC_PASSTHROUGH, &head);
+	assert_int_equal(model_get(MODEL_PF, RAH(0)) & IGB_RAH_POOL, 1u << 18);
+	assert_int_equal(head, 3);
+	assert_int_equal(model_last_write(MODEL_PF, IGB_RXQ(7) + IGB_Q_TAIL), -1);
+	assert_string_equal(heard(0), ""); /* no device, no mark */
+}
+
 static void and_back(void **state)
 {
 	u32 head;
@@ -502,7 +583,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(rings_are_confined), cmocka_unit_test_setup_teardown(without_an_iommu, prepare, stop), T(frames_leave),
 		T(a_stuck_ring_is_bounded), T(frames_arrive), T(a_flood_is_cut_into_pieces), T(vlan_of_a_pool_follows), T(routes_of_a_life),
-		T(addresses_are_unique), T(groups_of_devices), T(switched_to_pass_through), T(and_back), T(others_hear_each_frame_once),
+		T(addresses_are_unique), T(groups_of_devices), T(switched_to_pass_through), T(a_flood_hides_no_group_frame),
+		T(others_close_no_filter), T(without_the_pfs_queues), T(and_back), T(others_hear_each_frame_once),
 		T(a_frame_across_the_head_stays_whole), T(nothing_prepared_stays), T(ports_hear_of_the_link),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
