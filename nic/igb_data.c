@@ -24,7 +24,20 @@ static void up_dropped(void *arg, u32 port) { nic_port_rx_dropped(device_of(arg,
 static void up_flush(void *arg, u32 port) { nic_port_rx_flush(device_of(arg, port)); }
 static int up_wire(void *arg, const u8 *frame, u32 len, u16 vlan) { return igb_ring_tx(arg, frame, len, vlan); }
 
-static const struct uplink_ops uplink_ops = { up_deliver, up_dropped, up_flush, up_wire };
+/* By configuration: a port's function may be in its VLAN while its emulated device never was. A port that is being bound has none yet. */
+static bool up_vlan_taken(void *arg, u16 vlan)
+{
+	const struct igb *pf = arg;
+	for (u32 n = 0; n < IGB_MAX_PORTS; n++) {
+		const struct nic_port *bound = pf->port[n].lower ? READ_ONCE(pf->port[n].lower->bound) : NULL;
+		const struct nic_config *conf = bound ? READ_ONCE(bound->cfg) : NULL;
+		if (conf && conf->vlan == vlan)
+			return true;
+	}
+	return false;
+}
+
+static const struct uplink_ops uplink_ops = { up_deliver, up_dropped, up_flush, up_wire, up_vlan_taken };
 
 /* ---- receive ---- */
 

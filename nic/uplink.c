@@ -58,20 +58,12 @@ static u32 find(const struct uplink *u, const u8 *mac, u16 vlan)
 
 /* ---- outward ---- */
 
-static bool vlan_of_a_port(const struct uplink *u, u16 vid)
-{
-	for (u32 i = 0; i < UPLINK_PORTS; i++)
-		if (u->port[i].vlan == vid)
-			return true;
-	return false;
-}
-
 static bool may_send(const struct uplink *u, const struct uplink_port *p, const u8 *frame, u32 len)
 {
 	u16 vid = vid_of(frame, len);
 	if (p->state != UPLINK_ON || memcmp(source(frame), p->mac, 6))
 		return false;
-	return !is_tagged(frame, len) || (!p->vlan && !(vid && vlan_of_a_port(u, vid)));
+	return !is_tagged(frame, len) || (!p->vlan && !(vid && u->ops->vlan_taken(u->arg, vid)));
 }
 
 static void to_others(struct uplink *u, u32 from, const u8 *frame, u32 len)

@@ -41,6 +41,8 @@ struct uplink_ops {
 	void (*flush)(void *arg, u32 port);
 	/* Send, with a tag if vlan is not 0. 0, -EIO. */
 	int (*wire)(void *arg, const u8 *frame, u32 len, u16 vlan);
+	/* Is it the VLAN of some port of this NIC, in whatever state? */
+	bool (*vlan_taken)(void *arg, u16 vlan);
 };
 
 struct uplink_counts {

@@ -274,6 +274,25 @@ static void vlan_of_a_pool_follows(void **state)
 	assert_int_equal(model_get(MODEL_PF, IGB_VLVF(0)), 0);
 }
 
+/* A VLAN is its ports' by configuration, whether their devices run or a function has it all. */
+static void a_vlan_is_closed_to_others(void **state)
+{
+	(void)state;
+	assert_int_equal(igb_ops.alloc(&lower[4], &vm, &conf[4], 0), 0); /* VLAN 7; its emulated device was never started */
+	make(conf[4].mac, conf[0].mac, 0);
+	memcpy(frame + 12, "\x81\x00\x00\x07", 4);
+	assert_int_equal(igb_data_ops.tx(&lower[0], frame, 64), -EIO);
+	assert_int_equal(igb_data_ops.start(&lower[4]), 0);
+	igb_data_ops.stop(&lower[4]);
+	assert_int_equal(igb_data_ops.tx(&lower[0], frame, 64), -EIO);
+	frame[15] = 8; /* nobody's */
+	assert_int_equal(igb_data_ops.tx(&lower[0], frame, 64), 0);
+	port[5].cfg = NULL; /* a VM's port is being bound */
+	lower[6].bound = NULL;
+	assert_int_equal(igb_data_ops.tx(&lower[0], frame, 64), 0);
+	assert_int_equal(igb_ops.free(&lower[4]), 0);
+}
+
 /* ---- routes ---- */
 
 static void routes_of_a_life(void **state)
@@ -582,7 +601,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, start, stop)
 	const struct CMUnitTest tests[] = {
 		T(rings_are_confined), cmocka_unit_test_setup_teardown(without_an_iommu, prepare, stop), T(frames_leave),
-		T(a_stuck_ring_is_bounded), T(frames_arrive), T(a_flood_is_cut_into_pieces), T(vlan_of_a_pool_follows), T(routes_of_a_life),
+		T(a_stuck_ring_is_bounded), T(frames_arrive), T(a_flood_is_cut_into_pieces), T(vlan_of_a_pool_follows),
+		T(a_vlan_is_closed_to_others), T(routes_of_a_life),
 		T(addresses_are_unique), T(groups_of_devices), T(switched_to_pass_through), T(a_flood_hides_no_group_frame),
 		T(others_close_no_filter), T(without_the_pfs_queues), T(and_back), T(others_hear_each_frame_once),
 		T(a_frame_across_the_head_stays_whole), T(nothing_prepared_stays), T(ports_hear_of_the_link),

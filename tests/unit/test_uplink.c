@@ -42,7 +42,8 @@ static int wire(void *arg, const u8 *frame, u32 len, u16 vlan)
 	take(WIRE, len, vlan);
 	return 0;
 }
-static const struct uplink_ops ops = { deliver, dropped, flush, wire };
+static bool vlan_taken(void *arg, u16 vlan) { (void)arg; return vlan == 7 || vlan == 8; }
+static const struct uplink_ops ops = { deliver, dropped, flush, wire, vlan_taken };
 
 #define GROUP "\x01\x00\x5e\x00\x00\x05"
 #define BROADCAST "\xff\xff\xff\xff\xff\xff"
