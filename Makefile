@@ -263,7 +263,7 @@ sizes: $(B)/nestling.elf
 	@stat -c 'bytes %n: %s' $(B)/nestling.elf
 
 clean: ## remove what was built; the trixie root and newlib stay
-	rm -rf build/obj build/unit build/clang build/image build/run build/machine build/nestling.* build/guest.*
+	rm -rf build/obj build/unit build/clang build/image build/run build/machine build/nestling.* build/guest.* build/conform*
 
 distclean: ## remove build/ altogether
 	rm -rf --one-file-system build
@@ -354,6 +354,8 @@ $(B)/guest.debug: $(GUEST_OBJS) guest/guest.ld
 	@$(CC) $(LDFLAGS) -Wl,-T,guest/guest.ld -o $@ $(GUEST_OBJS) $(NEWLIB)/libc.a
 $(B)/guest.elf: $(B)/guest.debug
 	@objcopy --strip-all $< $@
+
+include tests/conform/rules.mk
 
 # ---- unit tests ----
 

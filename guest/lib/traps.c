@@ -149,9 +149,13 @@ static void dump_frame(const struct trap_frame *f, u8 vector)
 	dump_backtrace(f->rbp);
 }
 
+static struct trap_frame caught;
+const struct trap_frame *fault_frame(void) { return &caught; }
+
 /* Continue in fault_catch() instead of at the fault. */
 static void fault_leave(struct trap_frame *f, u8 vector)
 {
+	caught = *f;
 	f->rip = (u64)fault_resume;
 	f->cs = SEL_CODE;
 	f->ss = SEL_DATA;

@@ -34,6 +34,9 @@ void nmi_expect(void);
 u64 irq_taken(void);
 u64 irq_unbound(void);
 
+/* The frame of the last exception that fault_catch() (x86.h) has caught: error code, RIP and registers. */
+const struct trap_frame *fault_frame(void);
+
 /* From lib/stubs.S. */
 void trap_handle(struct trap_frame *f);
 

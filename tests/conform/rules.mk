@@ -1,0 +1,15 @@
+# conform.elf: a hypervisor's conformance tests as a multiboot kernel, and an ISO that boots it on the bare machine.
+CONFORM_SRCS := tests/conform/multiboot1.S tests/conform/pieces.S tests/conform/main.c tests/conform/report.c tests/conform/session.c \
+	tests/conform/insn.c tests/conform/insn_operands.c
+CONFORM_GUEST := guest/start.S guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
+	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c
+CONFORM_OBJS = $(call objects,$(CONFORM_GUEST) $(CONFORM_SRCS))
+
+all: $(B)/conform.elf
+
+$(B)/conform.elf: $(CONFORM_OBJS) guest/guest.ld
+	@echo "  LD      $@"
+	@$(CC) $(LDFLAGS) -Wl,-T,guest/guest.ld -o $(B)/conform.debug $(CONFORM_OBJS) $(NEWLIB)/libc.a
+	@objcopy --strip-all $(B)/conform.debug $@
+
+-include $(patsubst %.o,%.d,$(CONFORM_OBJS))

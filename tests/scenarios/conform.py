@@ -1,0 +1,144 @@
+"""conform.elf as a guest at some depth, compared line by line with the same program on the bare machine.
+
+The bare run boots by GRUB on Bochs alone with the same processor model; its lines are kept in build/conform/ under a hash of program,
+command line and model, so that one bare run serves every depth.
+
+A line that differs, and a FAIL on either side, is a failure, unless CAUSES lists it: a departure of the emulated processor
+(FACTS-MACHINE), or a capability that the nesting engine does not offer. A cause that no line needs any more is a failure as well.
+
+Run by itself: conform.py [--model M] [WORDS...] prints the lines of a bare run.
+"""
+import argparse
+import fnmatch
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machine"))
+
+import options      # noqa: E402
+import paths        # noqa: E402
+from machine import Machine     # noqa: E402
+
+LINE = re.compile(r"(?:^|\] )(PASS|FAIL|SKIP|RESULT) ([a-z]+/\S+?):? ?((?<=[: ]).*)?$")
+END = re.compile(r"(?:^|\] )conform: (\d+) passed, (\d+) failed$")
+
+# (pattern of names, where it may fail or differ, why). where: "bare" = only the bare machine fails it; "nested" = differs nested for a
+# capability that is not offered; "both" = fails on both.
+CAUSES = [
+    ("insn/vmptrld/shadow-revision", "nested", "VMCS shadowing is not offered"),
+    ("insn/invept/type-high-bits", "bare", "Bochs looks at bits 31:0 of the type operand of INVEPT only"),
+    ("insn/inv*/bad-type-before-operand", "both", "Bochs reads the descriptor before it looks at the type"),
+]
+
+GRUB = """serial --unit=0 --speed=115200
+terminal_output serial
+set timeout=0
+menuentry conform {{
+    {loader} /boot/conform.elf {words}
+}}
+"""
+
+
+class Result:
+    """The lines of a run: {name: (word, text)}."""
+
+    def __init__(self, lines):
+        self.lines, self.total, doubled = {}, None, []
+        for line in lines:
+            if found := LINE.search(line):
+                word, name, text = found.groups()
+                if name in self.lines:
+                    doubled.append(name)
+                self.lines[name] = (word, text or "")
+            elif found := END.search(line):
+                self.total = tuple(map(int, found.groups()))
+        assert not doubled, f"expected every name once, saw twice: {', '.join(doubled[:5])}"
+
+    def complete(self):
+        count = [sum(word == w for word, _ in self.lines.values()) for w in ("PASS", "FAIL")]
+        return self.total == tuple(count)
+
+
+def make_iso(folder, words, loader):
+    root = folder / "root/boot"
+    (root / "grub").mkdir(parents=True, exist_ok=True)
+    (root / "conform.elf").write_bytes(paths.built("conform.elf", "the conformance tests").read_bytes())
+    (root / "grub/grub.cfg").write_text(GRUB.format(loader=loader, words=words))
+    iso = folder / "conform.iso"
+    done = subprocess.run(["grub-mkrescue", "-o", iso, folder / "root"], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, f"expected an ISO, saw {done.stderr.strip()}"
+    return iso
+
+
+def bare_lines(words, model, loader="multiboot2", echo=None):
+    """Console lines of a run on the bare machine; from the cache if nothing has changed."""
+    elf = paths.built("conform.elf", "the conformance tests").read_bytes()
+    key = hashlib.sha256(b"\0".join([elf, words.encode(), model.encode(), loader.encode()])).hexdigest()[:16]
+    folder = paths.BUILD / "conform"
+    kept = folder / f"{key}.txt"
+    if kept.exists():
+        return kept.read_text().splitlines()
+    folder.mkdir(parents=True, exist_ok=True)
+    iso = make_iso(folder / key, words, loader)
+    with Machine(options.Options(kind="bochs", iso=str(iso), firmware="bios", cpu_model=model, memory=512), folder / key / "run", echo) as m:
+        code = m.wait(300)
+        lines = list(m.lines)
+    assert code in (0, 1), f"expected exit code 0 or 1 of the bare run, saw {code}: {lines[-1:]}"
+    kept.write_text("\n".join(lines) + "\n")
+    return lines
+
+
+def cause(name, where):
+    return next((i for i, c in enumerate(CAUSES) if c[1] == where and fnmatch.fnmatch(name, c[0])), None)
+
+
+def explain(name, bare, nested):
+    """The index of the cause that allows this pair of lines, True if none is needed, None if nothing explains it."""
+    if bare == nested:
+        return True if bare[0] != "FAIL" else cause(name, "both")
+    if bare and nested and bare[0] == "FAIL" and nested[0] == "PASS":
+        return cause(name, "bare")
+    return cause(name, "nested")
+
+
+def compare(bare, nested):
+    """What cannot be explained, as text lines; and the causes used."""
+    wrong, used = [], set()
+    for name in {**bare.lines, **nested.lines}:
+        b, n = bare.lines.get(name), nested.lines.get(name)
+        why = explain(name, b, n)
+        if why is None:
+            wrong.append(f"{name}: bare {' '.join(b) if b else 'absent'} | nested {' '.join(n) if n else 'absent'}")
+        elif why is not True:
+            used.add(why)
+    return wrong, used
+
+
+def check(m):
+    spec = m.scenario.spec["spine"]
+    code = m.wait(600)
+    nested = Result(m.lines)
+    assert nested.total, f"expected the guest's last line, saw exit code {code} after {m.last_line()}"
+    assert nested.complete(), f"expected {nested.total} lines, saw {len(nested.lines)}"
+    bare = Result(bare_lines(spec.get("cmdline", ""), m.options.cpu_model))
+    assert bare.complete(), f"expected {bare.total} lines on the bare machine, saw {len(bare.lines)}"
+    wrong, used = compare(bare, nested)
+    words = [word for word, _ in nested.lines.values()]
+    print(f"     conform: {len(words)} lines, {words.count('PASS')} PASS, {words.count('FAIL')} FAIL, {words.count('SKIP')} SKIP, "
+          f"{len(used)} causes used", flush=True)
+    for line in wrong:
+        print("     " + line, flush=True)
+    assert not wrong, f"expected the bare machine's lines, saw {len(wrong)} that differ or fail without a cause: {wrong[0]}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default="corei7_skylake_x")
+    parser.add_argument("--loader", default="multiboot2")
+    parser.add_argument("words", nargs="*")
+    arguments = parser.parse_args()
+    for shown in bare_lines(" ".join(arguments.words), arguments.model, arguments.loader, lambda text: print(text, flush=True)):
+        pass
