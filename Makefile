@@ -90,9 +90,10 @@ NIC_FAKES := tests/unit/nic_fakes.c core/ptab.c
 IGB_UNDER_TEST := nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
 	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c nic/igb_vf.c \
 	nic/igb_vfreg.c nic/msix.c nic/uplink.c tests/unit/igb_model.c
-UNIT_TESTS += igb_conf igb_data igb_pool igb_state igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
+UNIT_TESTS += igb_conf igb_data igb_mode igb_pool igb_state igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
 UNIT_igb_conf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
-UNIT_igb_data_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
+UNIT_igb_data_SRCS = $(IGB_UNDER_TEST) tests/unit/igb_ports.c $(NIC_FAKES)
+UNIT_igb_mode_SRCS = $(UNIT_igb_data_SRCS)
 UNIT_igb_pool_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_state_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_vf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)

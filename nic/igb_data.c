@@ -1,8 +1,8 @@
 /*
  * Frames of ports in emulation: between their devices, the uplink's rules and the PF's rings.
  *
- * Locks: igb.lock before igb.data_lock, which covers rings, uplink and the moment of a switch; routes (RAR entries) change under both.
- * Under it the devices' receive locks are taken, nothing else of nic/.
+ * Locks: igb.lock before igb.data_lock, which covers rings, uplink and the moment of a switch; routes (RAR entries) change under
+ * both. Under the latter the devices' receive locks are taken, nothing else of nic/.
  *
  * Invariant: the uplink hands frames to a port only while it is started and its route is the PF; the ring is emptied in order, by
  * whoever holds the lock.
@@ -24,7 +24,7 @@ static void up_dropped(void *arg, u32 port) { nic_port_rx_dropped(device_of(arg,
 static void up_flush(void *arg, u32 port) { nic_port_rx_flush(device_of(arg, port)); }
 static int up_wire(void *arg, const u8 *frame, u32 len, u16 vlan) { return igb_ring_tx(arg, frame, len, vlan); }
 
-/* By configuration: a port's function may be in its VLAN while its emulated device never was. A port that is being bound has none yet. */
+/* By configuration: a port's function may be in it while its emulated device never was. A port that is being bound has none yet. */
 static bool up_vlan_taken(void *arg, u16 vlan)
 {
 	const struct igb *pf = arg;
