@@ -40,6 +40,18 @@ static int open_emulated(struct nic *n)
 	return err;
 }
 
+/* What changed while no interrupt could tell us. */
+static void look_again(struct nic *n)
+{
+	struct nest_nic_info now;
+
+	if (port_info(n->port, &now))
+		return;
+	n->info.flags = now.flags;
+	if (now.want != n->info.want)
+		n->events = 1;
+}
+
 int nic_open(struct nic *n)
 {
 	int err = port_info(n->port, &n->info);
@@ -54,9 +66,11 @@ int nic_open(struct nic *n)
 	} else if (!err && n->info.want != n->mode) {
 		n->events = 1;
 	}
-	if (!err)
-		dev_irq_on(receiver(n));
-	return err;
+	if (err)
+		return err;
+	look_again(n);
+	dev_irq_on(receiver(n));
+	return 0;
 }
 
 int nic_close(struct nic *n)
@@ -76,6 +90,8 @@ void nic_tx_kick(struct nic *n) { n->tx->ops.tx_kick(n->tx->state); }
 
 static u32 poll(struct nic *n, u32 budget)
 {
+	if (n->copies)
+		vf_discard(n);
 	return n->mode == NEST_MODE_PASSTHROUGH ? vf_poll(n, budget) : emu_poll(n, budget);
 }
 

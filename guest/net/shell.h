@@ -75,6 +75,7 @@ struct nic {
 	u32 alloc_flags;
 	bool switching;        /* inside nic_switch: wishes wait */
 	bool frozen;           /* nic_tx takes nothing */
+	bool copies;           /* the function gets copies only, which must not fill its ring: prepared for pass-through */
 	bool end;              /* the mark came */
 	bool group_twice, drop_all; /* what is polled now: group frames came by the other device, too; nobody wants it */
 	u32 twice;             /* descriptors of the VF's ring that this is true for */

@@ -46,5 +46,7 @@ int vf_open(struct nic *n);
 /* Backwards; what is left in the ring is counted and dropped. */
 int vf_close(struct nic *n);
 u32 vf_poll(struct nic *n, u32 budget);
+/* Before a switch has moved our address to it: what it holds are copies of group frames that the emulated device gets, too. */
+void vf_discard(struct nic *n);
 
 #endif

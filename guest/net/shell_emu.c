@@ -56,15 +56,18 @@ static int give_memory(struct nic *n)
 	return 0;
 }
 
+/* Changes may be told from the start on; frames only when the device's interrupt is unmasked. */
 static int start(struct nic *n)
 {
+	irq_bind(NIC_CONFIG_VECTOR, config_changed, n);
 	int err = n->emu.ops.start(n->emu.state, &n->emu.env);
 
-	if (err)
+	if (err) {
+		irq_bind(NIC_CONFIG_VECTOR, NULL, NULL);
 		return err;
+	}
 	n->emu.running = true;
 	irq_bind(NIC_EMU_VECTOR, dev_irq, &n->emu);
-	irq_bind(NIC_CONFIG_VECTOR, config_changed, n);
 	irq_enable();
 	return 0;
 }

@@ -15,6 +15,8 @@ static u64 frozen_at; /* of the switch under way */
 
 static int freeze(struct nic *n)
 {
+	if (n->copies)
+		vf_discard(n);
 	frozen_at = rdtsc();
 	n->frozen = true;
 	n->tx->ops.tx_kick(n->tx->state);
@@ -27,8 +29,20 @@ static int thaw(struct nic *n)
 	return 0;
 }
 
-static int prepare_vf(struct nic *n) { return port_prepare(n->port, NEST_MODE_PASSTHROUGH); }
-static int abort_vf(struct nic *n) { return port_abort(n->port, NEST_MODE_PASSTHROUGH); }
+static int prepare_vf(struct nic *n)
+{
+	int err = port_prepare(n->port, NEST_MODE_PASSTHROUGH);
+
+	n->copies = !err;
+	return err;
+}
+
+static int abort_vf(struct nic *n)
+{
+	n->copies = false;
+	return port_abort(n->port, NEST_MODE_PASSTHROUGH);
+}
+
 static int prepare_emu(struct nic *n) { return port_prepare(n->port, NEST_MODE_EMULATION); }
 static int abort_emu(struct nic *n) { return port_abort(n->port, NEST_MODE_EMULATION); }
 static int fence(struct nic *n) { return port_fence(n->port); }
@@ -44,6 +58,7 @@ static int commit(struct nic *n, const struct shell_step *steps, u32 nr, u32 mod
 		(void)shell_undo(n, steps, nr);
 		return shell_fail("commit", (int)head);
 	}
+	n->copies = false;
 	n->vf_head = (u32)head;
 	n->mode = mode;
 	n->tx = mode == NEST_MODE_PASSTHROUGH ? &n->vf : &n->emu;

@@ -42,9 +42,15 @@ static int allocate(struct nic *n)
 
 static int give_back(struct nic *n) { return port_free(n->handle); }
 
+/* All groups, as the emulated device takes them when nobody tells it which: the stack sees no difference. */
 static int configure(struct nic *n)
 {
 	struct nest_nic_conf conf = { .what = NEST_CONF_MAX_FRAME, .max_frame = MIN(n->info.max_frame, 1518u) };
+
+	if (n->info.caps & NEST_CAP_PROMISC_GROUPS) {
+		conf.what |= NEST_CONF_PROMISC;
+		conf.flags = NEST_CONF_FLAG_ALL_GROUPS;
+	}
 	int err = port_configure(n->handle, &conf);
 
 	return err == -ENOTSUP ? 0 : err; /* the hardware's own limit is then as good */
@@ -155,4 +161,13 @@ u32 vf_poll(struct nic *n, u32 budget)
 			return done;
 	}
 	return done + n->vf.ops.rx_poll(n->vf.state, budget - done);
+}
+
+/* In small steps, and no more than a ring: who sends without a pause does not keep us here. */
+void vf_discard(struct nic *n)
+{
+	n->group_twice = true;
+	for (u32 i = 0; i < 8 && n->vf.ops.rx_poll(n->vf.state, 32) == 32; i++)
+		;
+	n->group_twice = false;
 }

@@ -36,7 +36,7 @@ static u32 seq, expected, wrong, own_sent, noise;
 static u32 emu_pending, vf_pending, reordered, sent, refused;
 static struct nic_plugin_stats emu_count, vf_count;
 static const struct nic_plugin_env *emu_env, *vf_env;
-static bool lose_end;
+static bool lose_end, wish_at_start;
 static u64 now;
 static u8 pages[64][PAGE_SIZE] __aligned_to(PAGE_SIZE);
 
@@ -57,7 +57,7 @@ static void arrive(bool group, bool own)
 
 	if (to_pf)
 		push(&pf, f);
-	if (to_vf)
+	if (to_vf && vf.tail - vf.head < RING - 1) /* a full ring loses what comes */
 		push(&vf, f);
 }
 
@@ -126,6 +126,8 @@ static int emu_start(void *s, const struct nic_plugin_env *e)
 	(void)s;
 	if (call("emu start"))
 		return -EIO;
+	if (wish_at_start)
+		info.want = NEST_MODE_PASSTHROUGH;
 	emu_env = e;
 	held |= HELD_EMU;
 	return 0;
@@ -215,7 +217,12 @@ s64 port_alloc(u32 port, u32 flags)
 		mode = NEST_MODE_PASSTHROUGH;
 	return r ? r : (s64)HANDLE;
 }
-int port_configure(u64 h, const struct nest_nic_conf *c) { (void)c; assert_int_equal(h, HANDLE); return call("configure") ? -EPERM : 0; }
+int port_configure(u64 h, const struct nest_nic_conf *c)
+{
+	assert_int_equal(h, HANDLE);
+	assert_int_equal(c->what & NEST_CONF_PROMISC && c->flags == NEST_CONF_FLAG_ALL_GROUPS, !!(info.caps & NEST_CAP_PROMISC_GROUPS));
+	return call("configure") ? -EPERM : 0;
+}
 int port_map_regs(u64 h, u64 gpa) { (void)h, (void)gpa; return take(HELD_REGS, HELD_VF, "regs"); }
 int port_unmap_regs(u64 h) { (void)h; assert_false(held & HELD_VF_RUNS); return give(HELD_REGS); }
 int port_dma_map(u64 h, const struct nest_nic_dma *l, u64 n) { (void)h, (void)l, (void)n; return take(HELD_DMA, HELD_VF, "dma"); }
@@ -444,6 +451,50 @@ static void test_every_step_fails(void **state)
 	}
 }
 
+/* Traffic goes on for long after the prepare: the function's ring must have room for what comes behind the switch all the same. */
+static int dawdle(void *arg, const char *name)
+{
+	(void)arg;
+	for (u32 i = 0; i < 1000 && !strcmp(name, "prepare"); i++) {
+		arrive(i % 3, i % 50 == 7);
+		own_sent += i % 50 == 7;
+		nic_poll(&nic, 64);
+		vf_pending = 0;
+	}
+	return 0;
+}
+
+static void test_long_prepare(void **state)
+{
+	(void)state;
+	info.caps = NEST_CAP_PROMISC_GROUPS; /* as the emulated device, which nobody has told what groups to take */
+	assert_int_equal(nic_open(&nic), 0);
+	nic.step = dawdle;
+	for (u32 i = 0; i < 6; i++) {
+		noise = 1;
+		assert_int_equal(nic_switch(&nic, nic.mode == NEST_MODE_EMULATION), 0);
+		noise = 0;
+		for (u32 k = 0; k < 100; k++)
+			arrive(k & 1, false);
+		vf_pending = 0;
+		all_well();
+	}
+	assert_int_equal(nic_close(&nic), 0);
+}
+
+/* An administrator's wish that comes while the port opens. */
+static void test_early_wish(void **state)
+{
+	(void)state;
+	wish_at_start = true;
+	assert_int_equal(nic_open(&nic), 0);
+	assert_int_equal(nic.mode, NEST_MODE_EMULATION);
+	nic_poll(&nic, 1);
+	assert_int_equal(nic.mode, NEST_MODE_PASSTHROUGH);
+	assert_int_equal(nic_close(&nic), 0);
+	wish_at_start = false;
+}
+
 static void test_open_fails(void **state)
 {
 	for (u32 cold = 0; cold < 2; cold++)
@@ -525,7 +576,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_switches), TEST(test_every_call_fails), TEST(test_every_step_fails), TEST(test_open_fails), TEST(test_cold),
-		TEST(test_wish), TEST(test_end_lost),
+		TEST(test_wish), TEST(test_end_lost), TEST(test_long_prepare), TEST(test_early_wish),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
