@@ -172,7 +172,7 @@ struct nic_port {
 	bool quiesced;
 	u64 switches;
 	u32 lower_want;                  /* the wish of the level below, when last seen */
-	struct timer adopt;
+	bool news;                       /* (atomic) something changed further out; taken in by who leaves the port next */
 	struct nest_nic_stats base;      /* added to what device and lower link count: a restored state brings totals */
 };
 
@@ -213,7 +213,10 @@ void nic_port_rx_dropped(struct nic_port *p);
 void nic_port_rx_flush(struct nic_port *p);
 /* The mark at the end of emulation: no frame follows until the port is back in emulation. Cannot fail: it waits for a buffer. */
 void nic_port_rx_end(struct nic_port *p);
-/* Link, wish or policy below changed: the VM's device raises its configuration-change interrupt. Any CPU; the port's lock is not held. */
+/*
+ * Link, wish or policy below changed: the VM's device raises its configuration-change interrupt, at once or when the port is free. Any
+ * CPU; not with the port's lock.
+ */
 void nic_port_changed(struct nic_port *p);
 /* The upstream driver adds one lower port per port that the outer gives us. Returns how many. */
 int upstream_init(void);

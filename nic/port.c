@@ -27,7 +27,19 @@ int port_enter(struct nic_port *p)
 }
 
 bool port_try_enter(struct nic_port *p) { return !__atomic_exchange_n(&p->lock.held, 1, __ATOMIC_ACQUIRE); }
-void port_leave(struct nic_port *p) { spin_unlock(&p->lock); }
+
+/* Open first, then look: whoever brings news and finds the port taken has written them before we look. */
+void port_leave(struct nic_port *p)
+{
+	for (;;) {
+		spin_unlock(&p->lock);
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+		if (!READ_ONCE(p->news) || !port_try_enter(p))
+			return;
+		if (__atomic_exchange_n(&p->news, false, __ATOMIC_SEQ_CST))
+			port_adopt(p);
+	}
+}
 
 int port_info(struct nic_port *p, struct nest_nic_info *out)
 {
@@ -194,7 +206,7 @@ static int port_bind(struct vm *vm, u32 index)
 	p->nr_irqs = 0;
 	p->mode = NIC_EMULATION;
 	p->want = cfg->mode;
-	p->prepared = p->quiesced = false;
+	p->prepared = p->quiesced = p->news = false;
 	p->switches = 0;
 	totals_begin(p);
 	struct nest_nic_info info;

@@ -23,6 +23,7 @@ struct nic_dma_book {
 int port_enter(struct nic_port *p) __must_check;
 /* Take it only if it is free: for interrupt handlers. */
 bool port_try_enter(struct nic_port *p) __must_check;
+/* Give it back. News of further out that came meanwhile (nic_port_changed) are taken in before this returns. */
 void port_leave(struct nic_port *p);
 
 /* nic.c */
@@ -47,6 +48,9 @@ int port_abort(struct nic_port *p, enum nic_mode mode);
 int port_fence(struct nic_port *p);
 /* An administrator's wish. */
 void port_wish(struct nic_port *p, enum nic_mode mode);
+
+/* Take in what may have changed further out. */
+void port_adopt(struct nic_port *p);
 
 /* port_state.c: as HC_NIC_QUIESCE and its family return. */
 int port_quiesce(struct nic_port *p);

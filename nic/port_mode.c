@@ -21,8 +21,6 @@
 #include "nic/port.h"
 #include "nic/vnet.h"
 
-#define RETRY_US 1000
-
 int port_prepare(struct nic_port *p, enum nic_mode mode)
 {
 	const struct nic_ops *ops = p->lower->ops;
@@ -108,26 +106,23 @@ void nic_port_rx_end(struct nic_port *p)
 }
 
 /* A wish from further out becomes ours when it changes; our own administrator's stays until then. */
-static void adopt_wish(void *arg)
+void port_adopt(struct nic_port *p)
 {
-	struct nic_port *p = arg;
 	struct nest_nic_info info;
-	if (!port_try_enter(p)) {
-		timer_arm(&p->adopt, rdtsc() + us_to_tsc(RETRY_US));
+	if (!p->vm) /* given back meanwhile */
 		return;
-	}
-	if (p->vm && !p->lower->ops->info(p->lower, &info) && info.want != p->lower_want) {
+	if (!p->lower->ops->info(p->lower, &info) && info.want != p->lower_want) {
 		p->lower_want = info.want;
 		WRITE_ONCE(p->want, info.want == NEST_MODE_PASSTHROUGH ? NIC_PASSTHROUGH : NIC_EMULATION);
 	}
-	if (p->vm && p->dev)
+	if (p->dev)
 		vnet_changed(p->dev);
-	port_leave(p);
 }
 
+/* Who leaves the port looks at the news, be it ourselves at once or who has it now. */
 void nic_port_changed(struct nic_port *p)
 {
-	p->adopt.fn = adopt_wish;
-	p->adopt.arg = p;
-	adopt_wish(p);
+	__atomic_store_n(&p->news, true, __ATOMIC_SEQ_CST);
+	if (port_try_enter(p))
+		port_leave(p);
 }

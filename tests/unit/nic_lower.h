@@ -26,6 +26,7 @@ extern struct low {
 	u32 fail_after[NR_OPS]; /* … after so many good ones */
 	bool allocated, regs;
 	u32 flags;              /* of the last alloc */
+	u32 want;               /* what it says that further out is wished */
 	u64 rx_packets;
 	u8 body[512];
 	struct piece map[1024];

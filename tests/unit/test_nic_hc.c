@@ -115,6 +115,33 @@ static void a_flushing_port_is_not_waited_for(void **state)
 	spin_unlock(&p->lock);
 }
 
+/*
+ * News that find the port taken are looked at by whoever leaves it. Not by a timer: news come on any CPU, and a timer that is armed on one
+ * of them may not be armed on another.
+ */
+static void news_wait_for_the_port(void **state)
+{
+	struct nic_port *p = vm[1]->ports[0];
+	u32 timers = seen.timers, asked = low[1].calls[OP_INFO];
+	(void)state;
+	p->want = NIC_EMULATION;
+	low[1].want = NEST_MODE_PASSTHROUGH;
+	assert_int_equal(port_enter(p), 0);
+	nic_port_changed(p);
+	nic_port_changed(p);
+	assert_int_equal(p->want, NIC_EMULATION);
+	assert_int_equal(seen.timers, timers);
+	port_leave(p);
+	assert_int_equal(p->want, NIC_PASSTHROUGH);
+	assert_int_equal(low[1].calls[OP_INFO], asked + 1);
+	assert_true(port_try_enter(p));
+	port_leave(p);
+	assert_int_equal(low[1].calls[OP_INFO], asked + 1);
+	low[1].want = NEST_MODE_EMULATION;
+	nic_port_changed(p);
+	assert_int_equal(p->want, NIC_EMULATION);
+}
+
 /* ---- registers ---- */
 
 static void windows(void **state)
@@ -286,6 +313,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(handles_are_the_callers), T(emulation_is_not_passed_through), T(ports_are_bound_once),
 		T(a_port_the_machine_lacks_is_a_gap), T(alloc_failure_leaves_nothing), T(a_flushing_port_is_not_waited_for),
+		T(news_wait_for_the_port),
 		T(windows), T(window_failures), T(registers_by_hypercall), T(statistics_are_running_totals),
 		T(totals_begin_with_the_vm),
 		T(a_dying_vm_gives_everything_back), T(every_operation_fails_once),
