@@ -50,7 +50,8 @@ static void throttle(struct nic_irq *q)
 	struct nic_port *p = q->port;
 	if (!port_try_enter(p))
 		return;
-	if (p->open && q->used && !p->lower->ops->irq_mask(p->lower, q->index, true)) {
+	/* Not twice: while a vector moves, its handler runs on two CPUs, and the timer is the first one's. */
+	if (p->open && q->used && !q->throttled && !p->lower->ops->irq_mask(p->lower, q->index, true)) {
 		q->throttled = true;
 		q->unthrottle.fn = unthrottle;
 		q->unthrottle.arg = q;
@@ -158,6 +159,8 @@ int port_irq_set(struct nic_port *p, u32 index, const struct nest_nic_irq *want)
 	struct route *unneeded = r ? &new : &old;
 	if (moves && unneeded->host_vector >= 0)
 		irq_free(unneeded->cpu, (u8)unneeded->host_vector);
+	if (!r && !was_used && q->throttled) /* tearing it down does not end the storm's penalty */
+		(void)p->lower->ops->irq_mask(p->lower, index, true);
 	if (!r && moves && was_used) { /* one may have been on its way to the old place: spurious ones are legal, lost ones not */
 		spin_lock(&q->lock);
 		nic_irq_sink->post_own(new.target, new.vector);

@@ -123,7 +123,7 @@ static int f_irq_clear(struct nic_lower *l, u32 index)
 {
 	int r = passes(l, OP_IRQ_CLEAR);
 	if (!r)
-		low[l->index].irq_used[index] = false;
+		low[l->index].irq_used[index] = low[l->index].irq_masked[index] = false;
 	return r;
 }
 static int f_stats(struct nic_lower *l, struct nest_nic_stats *out)

@@ -101,6 +101,9 @@ static void storms_are_bounded(void **state)
 	assert_int_equal(p->irq[0].window_count, 20001);
 	assert_int_equal(hc(0, HC_NIC_IRQ_MASK, (u64)handle, 0, 0), 0);
 	assert_true(low[0].irq_masked[0]); /* the VM cannot lift it */
+	assert_int_equal(hc(0, HC_NIC_IRQ_CLEAR, (u64)handle, 0, 0), 0);
+	assert_int_equal(irq(0, 0x61, 0, ~0ull, 0), 0);
+	assert_true(low[0].irq_masked[0]); /* … nor by setting it up again */
 	spin_lock(&p->lock);
 	assert_true(fake_timer()); /* somebody has the port: later */
 	spin_unlock(&p->lock);
