@@ -36,6 +36,7 @@
 #define B7_RTM BIT(11)
 #define B7_MPX BIT(14)
 #define B7_PT BIT(25)
+#define C7_OSPKE BIT(4)
 #define C7_WAITPKG BIT(5)
 #define C7_CET_SS BIT(7)
 #define C7_LA57 BIT(16)
@@ -70,7 +71,9 @@ static void leaf_7(u32 sub, struct cpuid_regs *r)
 	r->ebx &= ~(B7_TSC_ADJUST | B7_SGX | B7_HLE | B7_RTM | B7_MPX | B7_PT);
 	if (!(vmx_caps.use_proc2 & PROC2_INVPCID))
 		r->ebx &= ~B7_INVPCID;
-	r->ecx &= ~(C7_WAITPKG | C7_CET_SS | C7_LA57 | C7_SGX_LC);
+	r->ecx &= ~(C7_WAITPKG | C7_CET_SS | C7_LA57 | C7_SGX_LC | C7_OSPKE);
+	if (vcpu_read_cr4() & CR4_PKE)
+		r->ecx |= C7_OSPKE;
 	r->edx &= ~(D7_CET_IBT | D7_SPEC | D7_AMX);
 }
 
@@ -187,6 +190,7 @@ enum exit_action exit_cpuid(struct vcpu *v)
 		r = cpuid(leaf, sub);
 		filter(v, leaf, sub, &r);
 	}
+	cpuid_cache_put(v, leaf, sub, &r);
 	v->gpr[GPR_RAX] = r.eax;
 	v->gpr[GPR_RBX] = r.ebx;
 	v->gpr[GPR_RCX] = r.ecx;

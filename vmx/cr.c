@@ -41,10 +41,13 @@ static u64 cr4_allowed(const struct vcpu *v)
 	return v->core.vm->cfg->vmx ? ok | CR4_VMXE : ok & ~CR4_VMXE;
 }
 
+/* What CPUID repeats: owned, so that its answers can be kept (vmx/exit_fast.c). */
+#define CR4_IN_CPUID (CR4_OSXSAVE | CR4_PKE)
+
 /* VMXE must be on for us; with no unrestricted guest the paging mode bits are chosen by vmx/no_ug.c; the rest is reserved. */
 u64 vcpu_cr4_owned(const struct vcpu *v)
 {
-	return CR4_VMXE | CR4_MCE | ~cr4_allowed(v) | (no_ug_needed() ? CR4_PAE | CR4_PSE : 0);
+	return CR4_VMXE | CR4_MCE | CR4_IN_CPUID | ~cr4_allowed(v) | (no_ug_needed() ? CR4_PAE | CR4_PSE : 0);
 }
 
 static bool long_mode(void) { return vmread(VMCS_GUEST_EFER) & EFER_LMA; }
@@ -137,6 +140,8 @@ bool vcpu_set_cr4(struct vcpu *v, u64 value)
 		return false;
 	if (pae_paging(v, vcpu_read_cr0(), value) && !load_pdptes(v, no_ug_read_cr3(v)))
 		return false;
+	if ((vcpu_read_cr4() ^ value) & CR4_IN_CPUID)
+		cpuid_cache_drop(v);
 	if ((vcpu_read_cr4() ^ value) & (CR4_PGE | CR4_PAE | CR4_PSE | CR4_PCIDE | CR4_SMEP))
 		ept_flush_vpid(v->vpid);
 	vmwrite(VMCS_CR4_READ_SHADOW, value);

@@ -152,6 +152,7 @@ static enum exit_action exit_xsetbv(struct vcpu *v)
 	if (vcpu_cpl() || (u32)v->gpr[GPR_RCX] || !(value & 1) || (value & ~supported) || avx_without_sse || bad512 || bad_mpx)
 		return inject_gp(v);
 	xsetbv(0, value);
+	cpuid_cache_drop(v);
 	return EXIT_ADVANCE;
 }
 

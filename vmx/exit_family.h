@@ -23,4 +23,13 @@ enum exit_action exit_task_switch(struct vcpu *v);   /* exit_mmio.c: not emulate
  */
 void vcpu_requeue_event(struct vcpu *v);
 
+/*
+ * exit_fast.c. Called by vmx_enter.S right after an exit of vmcs01, registers in gpr: gpr if it was dealt with and the VM goes on, NULL
+ * if it is for exit_dispatch (then nothing has happened).
+ */
+u64 *exit_fast(u64 *gpr);
+void cpuid_cache_put(struct vcpu *v, u32 leaf, u32 sub, const struct cpuid_regs *r);
+/* Whatever an answer depends on has changed: CR4.OSXSAVE, CR4.PKE, XCR0. */
+void cpuid_cache_drop(struct vcpu *v);
+
 #endif

@@ -58,7 +58,7 @@ static void put_list(struct nested *n, const struct field_ref *list, u32 nr)
 
 /* ---- entry ---- */
 u64 state_cr0_owned(const struct vcpu *v) { return vcpu_cr0_owned(v) & ~(CR0_PE | CR0_PG | CR0_WP); }
-u64 state_cr4_owned(const struct vcpu *v) { return vcpu_cr4_owned(v) & ~(CR4_PAE | CR4_PSE); }
+u64 state_cr4_owned(const struct vcpu *v) { return vcpu_cr4_owned(v) & ~(CR4_PAE | CR4_PSE | CR4_OSXSAVE | CR4_PKE); }
 
 void state_set_ours(struct nested *n, u32 ours)
 {
@@ -121,6 +121,7 @@ static void write_constants(struct vcpu *v)
 	struct nested *n = v->nested;
 
 	vmcs_write_host_state(v);
+	vmwrite(VMCS_HOST_RIP, (u64)vmx_exit_entry_nested);
 	vmwrite(VMCS_VMCS_LINK_PTR, ~0ull);
 	vmwrite(VMCS_EXIT_MSR_STORE_COUNT, 0);
 	vmwrite(VMCS_EXIT_MSR_LOAD_COUNT, 0);

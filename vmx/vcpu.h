@@ -9,6 +9,7 @@
 
 #include "core/time.h"
 #include "core/vm.h"
+#include "core/x86.h"
 #include "vmx/vmx.h"
 #include "vmx/vmx_insn.h"
 
@@ -46,6 +47,11 @@ enum vcpu_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_OFF };
 /* An event that must be injected at the next entry (also one that an exit interrupted: IDT-vectoring information). */
 struct vcpu_event { u32 info, error, insn_len; };
 
+/* What CPUID last answered for a leaf (and its subleaf, where it has some): vmx/exit_fast.c. */
+struct cpuid_answer { u32 leaf, subleaf, mask, unused; struct cpuid_regs r; };
+#define CPUID_CACHE 16
+#define CPUID_NO_LEAF ~0u /* never kept */
+
 struct vcpu {
 	struct vcpu_core core;       /* first */
 	u64 gpr[NR_GPR];             /* VMCS HOST_RSP points behind it: vmx_enter.S pushes the guest's registers here */
@@ -62,6 +68,8 @@ struct vcpu {
 	struct vcpu_event event;     /* for the level that runs now */
 	bool nmi_pending;
 	bool halted_if;              /* an interrupt ends the HLT that halted it */
+	struct cpuid_answer cpuid_cache[CPUID_CACHE];
+	s32 fast_left;               /* exits that may take the fast way before one takes the slow way */
 	bool real_mode_fallback;     /* no unrestricted guest: paging is emulated by an identity table (vmx/no_ug.c) */
 
 	struct vlapic *vlapic;

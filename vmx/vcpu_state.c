@@ -9,6 +9,7 @@
 #include "core/percpu.h"
 #include "core/x86.h"
 #include "vmx/ept.h"
+#include "vmx/exit_family.h"
 #include "vmx/nested.h"
 #include "vmx/no_ug.h"
 #include "vmx/vcpu.h"
@@ -63,6 +64,7 @@ static void reset_misc(struct vcpu *v)
 void vcpu_reset(struct vcpu *v)
 {
 	memset(v->gpr, 0, sizeof(v->gpr));
+	cpuid_cache_drop(v);
 	v->gpr[GPR_RDX] = cpuid(1, 0).eax; /* SDM 3A, Processor State After Reset: DX holds the signature */
 	for (u32 s = SEG_ES; s <= SEG_GS; s++)
 		set_segment(s, 0, 0, 0xffff, AR_DATA_16);

@@ -18,8 +18,8 @@ void vmcs_write_host_state(struct vcpu *v);
 /* Write our controls (vmx_caps.use_*) and the addresses of v's pages. Precondition: vmcs01 is loaded. */
 void vmcs_write_controls(struct vcpu *v);
 
-/* vmx_enter.S */
+/* vmx_enter.S: for vmcs01, which tries exit_fast first, and for vmcs02. */
 u64 vmx_enter(u64 *gpr, u64 launched);
-extern const char vmx_exit_entry[];
+extern const char vmx_exit_entry[], vmx_exit_entry_nested[];
 
 #endif

@@ -2,24 +2,14 @@
  * VM entry as a call that returns (STYLE, Choices).
  *
  * u64 vmx_enter(u64 *gpr, u64 launched): loads the guest's registers from gpr[16], VMLAUNCH or VMRESUME. Returns 0 after a
- * VM exit with the registers stored back into gpr; 1 (VMfailInvalid) or 2 (VMfailValid) if the entry failed.
+ * VM exit with the registers stored back into gpr; 1 (VMfailInvalid) or 2 (VMfailValid) if the entry failed. An exit of vmcs01 that
+ * exit_fast (C) deals with does not return: the VM goes on.
  *
  * The trick: HOST_RSP is the end of gpr[], so the exit path stores the registers by PUSH; our own stack is found
  * in the per-CPU block (GS base is loaded by the VM exit; offset 8: struct cpu.host_rsp). Nothing here exits when nested,
  * but the entry itself.
  */
-	.text
-	.globl vmx_enter
-	.type vmx_enter, @function
-vmx_enter:
-	pushq	%rbp
-	pushq	%rbx
-	pushq	%r12
-	pushq	%r13
-	pushq	%r14
-	pushq	%r15
-	movq	%rsp, %gs:8
-	testq	%rsi, %rsi
+	.macro	load_registers	/* from (RDI); flags stay */
 	movq	0x00(%rdi), %rax
 	movq	0x08(%rdi), %rcx
 	movq	0x10(%rdi), %rdx
@@ -35,20 +25,9 @@ vmx_enter:
 	movq	0x70(%rdi), %r14
 	movq	0x78(%rdi), %r15
 	movq	0x38(%rdi), %rdi
-	jnz	1f
-	vmlaunch
-	jmp	2f
-1:	vmresume
-2:	/* the entry failed: flags tell how, registers are the guest's and worthless */
-	setc	%al
-	setz	%cl
-	movzbl	%al, %eax
-	movzbl	%cl, %ecx
-	leal	(%eax,%ecx,2), %eax
-	jmp	3f
+	.endm
 
-	.globl vmx_exit_entry
-vmx_exit_entry:			/* HOST_RIP; RSP = end of gpr[] */
+	.macro	store_registers	/* behind RSP, downward; then RSP = gpr */
 	pushq	%r15
 	pushq	%r14
 	pushq	%r13
@@ -65,15 +44,59 @@ vmx_exit_entry:			/* HOST_RIP; RSP = end of gpr[] */
 	pushq	%rdx
 	pushq	%rcx
 	pushq	%rax
+	.endm
+
+	.text
+	.globl vmx_enter
+	.type vmx_enter, @function
+vmx_enter:
+	pushq	%rbp
+	pushq	%rbx
+	pushq	%r12
+	pushq	%r13
+	pushq	%r14
+	pushq	%r15
+	pushq	%r15		/* aligns the stack for the call of exit_fast */
+	movq	%rsp, %gs:8
+	testq	%rsi, %rsi
+	load_registers
+	jnz	1f
+	vmlaunch
+	jmp	2f
+1:	vmresume
+2:	/* the entry failed: flags tell how, registers are the guest's and worthless */
+	setc	%al
+	setz	%cl
+	movzbl	%al, %eax
+	movzbl	%cl, %ecx
+	leal	(%eax,%ecx,2), %eax
+	jmp	3f
+
+	.globl vmx_exit_entry
+vmx_exit_entry:			/* HOST_RIP; RSP = end of gpr[]; RFLAGS are clear (SDM 3C, Loading Host RIP, RSP, RFLAGS) */
+	store_registers
+	movq	%rsp, %rdi
+	movq	%gs:8, %rsp
+	call	exit_fast	/* the ABI's alignment: see vmx_enter */
+	movq	%rax, %rdi
+	testq	%rax, %rax
+	jz	3f		/* RAX = 0: what we return */
+	load_registers
+	vmresume
+	jmp	2b
+
+	.globl vmx_exit_entry_nested
+vmx_exit_entry_nested:
+	store_registers
 	xorl	%eax, %eax
 	movq	%gs:8, %rsp
 3:	popq	%r15
+	popq	%r15
 	popq	%r14
 	popq	%r13
 	popq	%r12
 	popq	%rbx
 	popq	%rbp
-	cld
 	ret
 	.size vmx_enter, . - vmx_enter
 	.section .note.GNU-stack,"",@progbits

@@ -66,6 +66,14 @@ static inline void vmwrite(enum vmcs_field field, u64 v)
 		vmx_access_failed(true, field, v);
 }
 
+/* For the shortest paths: no check. Precondition: another field of this VMCS has just been read with vmread. */
+static inline u64 vmread_again(enum vmcs_field field)
+{
+	u64 x;
+	__asm__ volatile("vmread %1,%0" : "=r"(x) : "r"((u64)field) : "cc", "memory");
+	return x;
+}
+
 struct invept_desc { u64 eptp, zero; };
 struct invvpid_desc { u64 vpid, linear; };
 #define INVEPT_SINGLE 1
