@@ -179,6 +179,8 @@ u32 igb_caps(const struct igb *pf);
 int igb_configure(struct nic_lower *l, const struct nest_nic_conf *conf);
 /* A length without FCS that a port may have. */
 bool igb_frame_ok(u32 max_frame);
+/* With FCS and a tag of the guest's own: the longest frame that the configuration of the VM's port leaves to it. */
+u32 igb_frame_limit(const struct igb_port *p);
 /* After the port's rate changed; after the link's speed changed. Under igb.lock. */
 void igb_rate_update(struct igb_vf *vf);
 void igb_rate_link_changed(struct igb *pf);

@@ -22,6 +22,14 @@ u32 igb_caps(const struct igb *pf)
 
 bool igb_frame_ok(u32 max_frame) { return max_frame >= IGB_MIN_FRAME - IGB_FCS_LEN && max_frame <= IGB_MAX_FRAME - IGB_FCS_LEN; }
 
+u32 igb_frame_limit(const struct igb_port *p)
+{
+	const struct nic_config *conf = p->lower && p->lower->bound ? p->lower->bound->cfg : NULL;
+	if (!conf || !conf->mtu)
+		return IGB_MAX_FRAME;
+	return MIN(conf->mtu + IGB_ETH_HEADER + IGB_VLAN_LEN + IGB_FCS_LEN, IGB_MAX_FRAME);
+}
+
 /* ---- decode ---- */
 
 static bool well_formed(const struct nest_nic_conf *c)

@@ -4,7 +4,7 @@
  * A guest never reaches the hardware's mailbox: it lies in page 0, which is trapped, so V2PMAILBOX and VMBMEM are kept here in
  * software and a request is answered before the guest's write returns. The hardware's mailbox is answered by the same policy.
  *
- * Invariant: whatever a VF asks for, its address, VLAN and promiscuity stay as the configuration says; a request costs a
+ * Invariant: whatever a VF asks for, its address, VLAN, longest frame and promiscuity stay as the configuration says; a request costs a
  * bounded number of register writes and touches no other VF's pool.
  */
 #include <string.h>
@@ -30,7 +30,7 @@ static bool set_multicast(struct igb_vf *vf, u32 count, const u32 *words)
 
 static bool set_frame(struct igb_vf *vf, u32 frame)
 {
-	if (frame < IGB_MIN_FRAME || frame > IGB_MAX_FRAME)
+	if (frame < IGB_MIN_FRAME || frame > igb_frame_limit(vf->port))
 		return false;
 	vf->port->frame = frame;
 	igb_pool_update(vf);

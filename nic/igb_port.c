@@ -33,7 +33,7 @@ static bool mac_usable(const struct igb_port *p, const u8 mac[6])
 
 void igb_port_forget(struct igb_port *p)
 {
-	p->frame = IGB_STD_FRAME;
+	p->frame = MIN((u32)IGB_STD_FRAME, igb_frame_limit(p));
 	p->nr_hashes = 0;
 	p->vf_groups = (struct nic_rx_filter){ 0 };
 }

@@ -24,6 +24,7 @@
 #define IGB_VF_BAR_LEN 0x4000u   /* VF BAR0 and BAR3 */
 #define IGB_MBX_WORDS 16
 #define IGB_MBX_MAX_HASHES 30
+#define IGB_ETH_HEADER 14
 #define IGB_FCS_LEN 4
 #define IGB_VLAN_LEN 4
 #define IGB_VLAN_VID 0xfffu

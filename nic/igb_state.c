@@ -327,7 +327,7 @@ int igb_state_restore(struct nic_lower *l, const struct nest_nic_state *in)
 		return -EINVAL;
 	if (s.rate && !(igb_caps(p->pf) & NEST_CAP_RATE))
 		return -EINVAL;
-	if (memcmp(in->mac, p->mac, 6) || in->vlan != p->vlan)
+	if (memcmp(in->mac, p->mac, 6) || in->vlan != p->vlan || in->max_frame + IGB_FCS_LEN > igb_frame_limit(p))
 		return -EPERM;
 	spin_lock(&p->pf->lock);
 	vf->kept.enabled = 0;

@@ -208,8 +208,8 @@ static int vf_free(struct nic_lower *l)
 	igb_route_fall_back(p);
 	spin_lock(&pf->lock);
 	vf->state = VF_BUSY;
-	igb_stats_sample(vf);
 	igb_pool_close(vf);
+	igb_stats_sample(vf); /* all that it sent or took counts */
 	spin_unlock(&pf->lock);
 	for (u32 i = 0; i < IGB_VF_VECTORS; i++)
 		if (vf->irte[i] >= 0)

@@ -219,6 +219,43 @@ static void all_or_nothing(void **state)
 	assert_true(port->vf_groups.all_groups);
 }
 
+/* mtu= of the configuration is policy: neither the mailbox nor a saved state goes round it. A tag of the guest's own is not part of it. */
+static void mtu_is_policy(void **state)
+{
+	struct nic_config cfg = { .mtu = 1500 };
+	struct nic_port bound = { .cfg = &cfg };
+	struct nest_nic_state rec;
+	u32 msg[IGB_MBX_WORDS] = { IGB_MSG_RESET };
+	(void)state;
+	lower.bound = &bound;
+	port->lower = &lower;
+	igb_mbx_answer(port->vf, msg);
+	msg[0] = IGB_MSG_SET_LPE;
+	msg[1] = 1523;
+	igb_mbx_answer(port->vf, msg);
+	assert_true(msg[0] & IGB_MSG_NACK);
+	assert_int_equal(port->frame, 1518);
+	msg[0] = IGB_MSG_SET_LPE;
+	msg[1] = 1522; /* igbvf asks for that */
+	igb_mbx_answer(port->vf, msg);
+	assert_true(msg[0] & IGB_MSG_ACK);
+	assert_int_equal(igb_state_quiesce(&lower), 0);
+	memset(&rec, 0, sizeof(rec));
+	assert_int_equal(igb_state_save(&lower, &rec), 0);
+	assert_int_equal(igb_state_restore(&lower, &rec), 0);
+	rec.max_frame = 1519;
+	assert_int_equal(igb_state_restore(&lower, &rec), -EPERM);
+	assert_int_equal(port->frame, 1522);
+	cfg.mtu = 500;
+	igb_port_forget(port);
+	assert_int_equal(port->frame, 522);
+	cfg.mtu = 9198;
+	msg[0] = IGB_MSG_SET_LPE;
+	msg[1] = 9217;
+	igb_mbx_answer(port->vf, msg);
+	assert_true(msg[0] & IGB_MSG_NACK);
+}
+
 #define T(f) cmocka_unit_test_setup(f, start)
 
 int main(void)
@@ -234,6 +271,7 @@ int main(void)
 		T(spoof_checks_stay_on),
 		T(without_effect_is_not_supported),
 		T(all_or_nothing),
+		T(mtu_is_policy),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -511,6 +511,25 @@ static void counters_wrap_and_start_at_zero(void **state)
 	igb_ops.free(&lower[0]);
 }
 
+/* Frames that a guest sends until its gates shut, while the function is taken back, count. */
+static void on_gates(u32 reg, u32 value)
+{
+	if (reg == IGB_VFTE && !(value & 1))
+		model_set(MODEL_PF, IGB_PVF_STAT(0, IGB_VF_GPTC), 12);
+}
+
+static void the_last_frames_count(void **state)
+{
+	struct nest_nic_stats s;
+	(void)state;
+	model_set(MODEL_PF, IGB_PVF_STAT(0, IGB_VF_GPTC), 10);
+	model_on_write = on_gates;
+	assert_int_equal(igb_ops.free(&lower[0]), 0);
+	model_on_write = NULL;
+	assert_int_equal(igb_ops.stats(&lower[0], &s), 0);
+	assert_int_equal(s.tx_packets, 12);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -526,6 +545,7 @@ int main(void)
 		cmocka_unit_test_setup(hardware_mailbox_has_the_same_policy, given), cmocka_unit_test_setup(link_change_is_told, given),
 		cmocka_unit_test_setup(page0_is_policed, given), cmocka_unit_test_setup(own_reset_restores_the_pool, given),
 		cmocka_unit_test_setup(configure_keeps_policy, given), cmocka_unit_test_setup(counters_wrap_and_start_at_zero, start),
+		cmocka_unit_test_setup(the_last_frames_count, given),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
