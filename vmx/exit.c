@@ -207,9 +207,23 @@ const exit_fn exit_handlers[EXIT_HANDLERS] = {
 #define MAY_INTERRUPT_DELIVERY (BIT(XR_EXCEPTION_NMI) | BIT(XR_TASK_SWITCH) | BIT(XR_APIC_ACCESS) | BIT(XR_EPT_VIOLATION) | \
 				BIT(XR_EPT_MISCONFIG))
 
-void vcpu_requeue_event(struct vcpu *v)
+/*
+ * An external interrupt that we did not inject with the last entry was a virtual one: its vector is in service by now (SDM 3C,
+ * Virtual-Interrupt Delivery). The emulated processor tells the vector of an earlier event (tests/machine/README.md).
+ */
+static u64 interrupted_event(const struct vcpu *v)
 {
 	u64 info = vmread(VMCS_IDT_VECTORING_INFO);
+	bool external = (info & (INTR_VALID | INTR_TYPE)) == (INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_EXTERNAL));
+	if (!external || v->injected == (u32)info || !(vmread(VMCS_PROC_CONTROLS) & PROC_SECONDARY) ||
+	    !(vmread(VMCS_PROC2_CONTROLS) & PROC2_VIRT_INT))
+		return info;
+	return (info & ~INTR_VECTOR) | (vmread(VMCS_GUEST_INTERRUPT_STATUS) >> 8 & 0xff);
+}
+
+void vcpu_requeue_event(struct vcpu *v)
+{
+	u64 info = interrupted_event(v);
 	if (!(info & INTR_VALID))
 		return;
 	v->event.info = (u32)(info & ~INTR_NMI_UNBLOCK);

@@ -227,6 +227,7 @@ static void prepare_entry(struct vcpu *v)
 		nested_before_entry(v);
 	if (!nested_in_l2(v))
 		vlapic_prepare_entry(v);
+	v->injected = v->event.info;
 	if (v->event.info & INTR_VALID)
 		write_event(v);
 	if (__builtin_expect(v->limit != v->loaded->limit || (v->limit && nested_in_l2(v)), 0)) /* an entry of L1 may have rewritten vmcs02 */

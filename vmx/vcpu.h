@@ -66,6 +66,7 @@ struct vcpu {
 	bool boot;                   /* the VM's boot processor: starts in `entry` instead of waiting for SIPI */
 	struct vm_entry_state entry;
 	struct vcpu_event event;     /* for the level that runs now */
+	u32 injected;                /* what went in with the last entry: interruption information, or 0 */
 	bool nmi_pending;
 	bool halted_if;              /* an interrupt ends the HLT that halted it */
 	struct cpuid_answer cpuid_cache[CPUID_CACHE];
