@@ -147,7 +147,10 @@ enum nest_hypercall {
 	 * on, into the record page. Returns how many, 0 at the end; -ENOENT (there is none), -EINVAL.
 	 */
 	HC_NIC_PLUGIN = 38,
-	/* (port, mode) An administrator's wish, shown to the VM by nest_nic_info.want and a configuration-change interrupt of its device. */
+	/*
+	 * (port, mode) An administrator's wish, shown to the VM by nest_nic_info.want and a configuration-change interrupt of its device.
+	 * The last wish counts, of whatever level; a switch ends those made before it began. 0.
+	 */
 	HC_NIC_WANT = 39,
 	/* (port) As HC_NIC_STATS, in any state. */
 	HC_NIC_PORT_STATS = 40,
@@ -190,7 +193,8 @@ struct nest_nic_info {
 	uint32_t state;        /* NEST_MODE_*, now */
 	uint32_t want;         /* NEST_MODE_*: what an administrator or the configuration asked for */
 	uint32_t plugin_len;   /* bytes of the plugin that HC_NIC_PLUGIN hands out; 0 = none */
-	uint32_t reserved[4];
+	uint32_t wishes;       /* how often that was asked for since this VM began; modulo 2^32 */
+	uint32_t reserved[3];
 };
 
 /* The mark at the end of emulation: where a frame would be (no frame is that short). */

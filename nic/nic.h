@@ -171,7 +171,9 @@ struct nic_port {
 	bool prepared;                   /* a transaction to the other state is prepared */
 	bool quiesced;
 	u64 switches;
-	u32 lower_want;                  /* the wish of the level below, when last seen */
+	u32 wishes;                      /* how many have been made */
+	u32 wishes_before;               /* … when the transaction began */
+	u32 lower_wishes;                /* how many the level below had seen, when we last looked */
 	bool news;                       /* (atomic) something changed further out; taken in by who leaves the port next */
 	struct nest_nic_stats base;      /* added to what device and lower link count: a restored state brings totals */
 };

@@ -49,6 +49,7 @@ int port_info(struct nic_port *p, struct nest_nic_info *out)
 	out->mode = p->cfg->mode == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
 	out->state = p->mode == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
 	out->want = READ_ONCE(p->want) == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION;
+	out->wishes = p->wishes;
 	if (p->cfg->mtu)
 		out->max_frame = MIN(out->max_frame, p->cfg->mtu + ETH_HEADER);
 	out->emu_rid = p->dev ? vnet_rid(p->dev).v : 0;
@@ -210,7 +211,8 @@ static int port_bind(struct vm *vm, u32 index)
 	p->switches = 0;
 	totals_begin(p);
 	struct nest_nic_info info;
-	p->lower_want = l->ops->info(l, &info) ? NEST_MODE_EMULATION : info.want;
+	p->wishes = 0;
+	p->lower_wishes = l->ops->info(l, &info) ? 0 : info.wishes;
 	port_irq_init(p);
 	vm->ports[index] = p;
 	int r = l->ops->data ? vnet_create(&p->dev, p) : 0;

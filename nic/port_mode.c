@@ -44,6 +44,7 @@ int port_prepare(struct nic_port *p, enum nic_mode mode)
 		r = -EIO;
 	}
 	p->prepared = !r;
+	p->wishes_before = p->wishes;
 	return r;
 }
 
@@ -55,7 +56,8 @@ int port_commit(struct nic_port *p, enum nic_mode mode)
 	p->lower->ops->commit(p->lower, mode, &vf_head);
 	p->prepared = false;
 	p->mode = mode;
-	WRITE_ONCE(p->want, mode);
+	if (p->wishes == p->wishes_before) /* else somebody has wished since */
+		WRITE_ONCE(p->want, mode);
 	p->switches++;
 	return (int)(vf_head & 0x7fffffff);
 }
@@ -76,9 +78,15 @@ int port_fence(struct nic_port *p)
 	return p->dev ? vnet_fence(p->dev) : 0;
 }
 
-void port_wish(struct nic_port *p, enum nic_mode mode)
+static void wish(struct nic_port *p, enum nic_mode mode)
 {
 	WRITE_ONCE(p->want, mode);
+	p->wishes++;
+}
+
+void port_wish(struct nic_port *p, enum nic_mode mode)
+{
+	wish(p, mode);
 	if (p->dev)
 		vnet_changed(p->dev);
 }
@@ -105,15 +113,15 @@ void nic_port_rx_end(struct nic_port *p)
 		vnet_rx_end(p->dev);
 }
 
-/* A wish from further out becomes ours when it changes; our own administrator's stays until then. */
+/* A wish from further out becomes ours when it is made, whatever ours is; then ours stays until the next one. */
 void port_adopt(struct nic_port *p)
 {
 	struct nest_nic_info info;
 	if (!p->vm) /* given back meanwhile */
 		return;
-	if (!p->lower->ops->info(p->lower, &info) && info.want != p->lower_want) {
-		p->lower_want = info.want;
-		WRITE_ONCE(p->want, info.want == NEST_MODE_PASSTHROUGH ? NIC_PASSTHROUGH : NIC_EMULATION);
+	if (!p->lower->ops->info(p->lower, &info) && info.wishes != p->lower_wishes) {
+		p->lower_wishes = info.wishes;
+		wish(p, info.want == NEST_MODE_PASSTHROUGH ? NIC_PASSTHROUGH : NIC_EMULATION);
 	}
 	if (p->dev)
 		vnet_changed(p->dev);

@@ -35,7 +35,8 @@ static int passes(struct nic_lower *l, enum op op)
 static int f_info(struct nic_lower *l, struct nest_nic_info *out)
 {
 	*out = (struct nest_nic_info){ .mac = { 2, 0, 0, 0, 0, (u8)l->index }, .mode = 1, .irq_vectors = 3, .family = 1,
-					.flags = NEST_NIC_MAY_PASS, .want = low[l->index].want };
+					.flags = NEST_NIC_MAY_PASS, .want = low[l->index].want,
+					.wishes = low[l->index].wishes };
 	return passes(l, OP_INFO);
 }
 static int f_alloc(struct nic_lower *l, struct vm *who, const struct nic_config *conf, u32 flags)

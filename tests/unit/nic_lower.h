@@ -26,7 +26,7 @@ extern struct low {
 	u32 fail_after[NR_OPS]; /* … after so many good ones */
 	bool allocated, regs;
 	u32 flags;              /* of the last alloc */
-	u32 want;               /* what it says that further out is wished */
+	u32 want, wishes;       /* what it says that further out is wished, and how often */
 	u64 rx_packets;
 	u8 body[512];
 	struct piece map[1024];

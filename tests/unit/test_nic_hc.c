@@ -126,6 +126,7 @@ static void news_wait_for_the_port(void **state)
 	(void)state;
 	p->want = NIC_EMULATION;
 	low[1].want = NEST_MODE_PASSTHROUGH;
+	low[1].wishes++;
 	assert_int_equal(port_enter(p), 0);
 	nic_port_changed(p);
 	nic_port_changed(p);
@@ -138,6 +139,7 @@ static void news_wait_for_the_port(void **state)
 	port_leave(p);
 	assert_int_equal(low[1].calls[OP_INFO], asked + 1);
 	low[1].want = NEST_MODE_EMULATION;
+	low[1].wishes++;
 	nic_port_changed(p);
 	assert_int_equal(p->want, NIC_EMULATION);
 }

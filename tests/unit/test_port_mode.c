@@ -226,6 +226,13 @@ static void the_fence_is_the_devices(void **state)
 	assert_int_equal(port_fence(&port), 0);
 }
 
+/* Further out somebody wishes. */
+static void wished(u32 mode)
+{
+	info.want = mode;
+	info.wishes++;
+}
+
 static void wishes(void **state)
 {
 	(void)state;
@@ -233,20 +240,61 @@ static void wishes(void **state)
 	assert_int_equal(port.want, NIC_PASSTHROUGH);
 	assert_int_equal(port.mode, NIC_EMULATION); /* a wish is not a switch */
 	assert_int_equal(dev_changed, 1);
-	nic_port_changed(&port); /* the level below still wants what it wanted: ours stays */
+	nic_port_changed(&port); /* nobody wished anything further out: ours stays */
 	assert_int_equal(port.want, NIC_PASSTHROUGH);
 	assert_int_equal(dev_changed, 2);
-	info.want = NEST_MODE_PASSTHROUGH;
+	wished(NEST_MODE_PASSTHROUGH);
 	port_wish(&port, NIC_EMULATION);
 	nic_port_changed(&port);
 	assert_int_equal(port.want, NIC_PASSTHROUGH);
-	info.want = NEST_MODE_EMULATION;
+	assert_int_equal(port.wishes, 3); /* and one more for who is further in */
+	wished(NEST_MODE_EMULATION);
 	port_held = true; /* somebody else has the port: later */
 	nic_port_changed(&port);
 	assert_int_equal(port.want, NIC_PASSTHROUGH);
 	port_leave(&port);
 	assert_int_equal(port.want, NIC_EMULATION);
 	assert_false(port_held);
+}
+
+/* A switch makes the state the wish, at every level. That is no wish of anybody: what an administrator of ours wishes afterwards stays. */
+static void a_switch_is_no_wish(void **state)
+{
+	(void)state;
+	assert_int_equal(port_prepare(&port, NIC_PASSTHROUGH), 0);
+	assert_int_equal(port_commit(&port, NIC_PASSTHROUGH), 41);
+	info.want = NEST_MODE_PASSTHROUGH;
+	port_wish(&port, NIC_EMULATION);
+	nic_port_changed(&port); /* the link, say */
+	assert_int_equal(port.want, NIC_EMULATION);
+}
+
+/* … nor does it undo one that came after it had begun. */
+static void a_wish_within_a_switch_stays(void **state)
+{
+	(void)state;
+	port_wish(&port, NIC_PASSTHROUGH);
+	assert_int_equal(port_prepare(&port, NIC_PASSTHROUGH), 0);
+	port_wish(&port, NIC_EMULATION);
+	assert_int_equal(port_commit(&port, NIC_PASSTHROUGH), 41);
+	assert_int_equal(port.mode, NIC_PASSTHROUGH);
+	assert_int_equal(port.want, NIC_EMULATION);
+}
+
+/* Two administrators, here and further out, one after the other: the last one's wish counts, also if it is his former one again. */
+static void the_last_wish_counts(void **state)
+{
+	(void)state;
+	wished(NEST_MODE_PASSTHROUGH);
+	nic_port_changed(&port);
+	assert_int_equal(port.want, NIC_PASSTHROUGH);
+	port_wish(&port, NIC_EMULATION);
+	wished(NEST_MODE_PASSTHROUGH);
+	nic_port_changed(&port);
+	assert_int_equal(port.want, NIC_PASSTHROUGH);
+	port_wish(&port, NIC_EMULATION);
+	nic_port_changed(&port);
+	assert_int_equal(port.want, NIC_EMULATION);
 }
 
 static void frames_go_to_the_device(void **state)
@@ -384,6 +432,9 @@ int main(void)
 		T(a_failed_prepare_leaves_nothing),
 		T(the_fence_is_the_devices),
 		T(wishes),
+		T(a_switch_is_no_wish),
+		T(a_wish_within_a_switch_stays),
+		T(the_last_wish_counts),
 		T(frames_go_to_the_device),
 		T(quiesce_and_resume),
 		T(no_quiesce_within_a_transaction),
