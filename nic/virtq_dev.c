@@ -9,7 +9,6 @@
 #include "core/errno.h"
 #include "core/x86.h"
 
-#define ARM_TRIES 8
 #define RING_FLAGS 0
 #define RING_IDX 2
 #define RING_ENTRIES 4
@@ -26,19 +25,30 @@ static int area_set(struct vm *vm, struct vqd_area *a, u64 gpa, u64 len)
 	return 0;
 }
 
+/* A word both sides use at once, so it is never copied byte by byte. It is aligned: it always lies in one piece. */
+static u16 *word(struct virtq_dev *q, const struct vqd_area *a, u32 off)
+{
+	if (a->at)
+		return (u16 *)(a->at + off);
+	hpa_t at = vm_gpa_to_hpa(q->vm, GPA(a->gpa + off), sizeof(u16));
+	return at.v == HPA_NONE.v ? NULL : hpa_to_virt(at);
+}
+
 static int get16(struct virtq_dev *q, const struct vqd_area *a, u32 off, u16 *value)
 {
-	if (!a->at)
-		return vm_read(q->vm, GPA(a->gpa + off), value, sizeof(*value));
-	*value = READ_ONCE(*(u16 *)(a->at + off));
+	const u16 *at = word(q, a, off);
+	if (!at)
+		return -EFAULT;
+	*value = READ_ONCE(*at);
 	return 0;
 }
 
 static int put16(struct virtq_dev *q, const struct vqd_area *a, u32 off, u16 value)
 {
-	if (!a->at)
-		return vm_write(q->vm, GPA(a->gpa + off), &value, sizeof(value));
-	WRITE_ONCE(*(u16 *)(a->at + off), value);
+	u16 *at = word(q, a, off);
+	if (!at)
+		return -EFAULT;
+	WRITE_ONCE(*at, value);
 	return 0;
 }
 
@@ -215,14 +225,14 @@ int vqd_suppress(struct virtq_dev *q)
 
 /*
  * The number must be that of the moment at which the driver sees our wish. A driver that adds buffers on another CPU at just that
- * moment, each time, loses a kick: of its own.
+ * moment, each time, can do so until the ring is full; whose index says otherwise breaks the rules.
  */
 int vqd_arm(struct virtq_dev *q)
 {
 	int n = vqd_available(q);
 	if (!q->size || n < 0)
 		return n;
-	for (u32 i = 0; i < ARM_TRIES; i++) {
+	for (u32 i = 0; i <= q->size; i++) {
 		int r = q->event_idx ? put16(q, &q->ring, avail_event_at(q), (u16)(q->last_avail + n)) :
 			put16(q, &q->ring, RING_FLAGS, 0);
 		if (r)
@@ -233,7 +243,7 @@ int vqd_arm(struct virtq_dev *q)
 			return now;
 		n = now;
 	}
-	return n;
+	return -EINVAL;
 }
 
 bool vqd_interrupts(struct virtq_dev *q)

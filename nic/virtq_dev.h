@@ -51,7 +51,7 @@ int vqd_publish(struct virtq_dev *q, u32 n) __must_check;
 
 /* Kicks are not wanted for now. */
 int vqd_suppress(struct virtq_dev *q) __must_check;
-/* A kick is wanted for every buffer that comes after those available now, whose number is returned. */
+/* A kick is wanted for every buffer that comes after those available now, whose number is returned; -EINVAL, -EFAULT. */
 int vqd_arm(struct virtq_dev *q) __must_check;
 /* The driver wants an interrupt for what was published since the last call. */
 bool vqd_interrupts(struct virtq_dev *q);

@@ -237,6 +237,33 @@ static void changing(void **state)
 	assert_int_equal(vqd_peek(&q, 0, &chain), -EINVAL);
 }
 
+/* The guest's other CPU writes words whole, so we read them whole, also where a ring lies in two pieces of our memory. */
+#define SPLIT (2 * MODEL_LEAF - 16) /* an available ring there does */
+static u32 small_copies;
+static void note_small(u64 gpa, u64 len)
+{
+	(void)gpa;
+	small_copies += len < 4;
+}
+
+static void words_are_whole(void **state)
+{
+	(void)state;
+	assert_int_equal(vqd_start(&q, &model_vm, SIZE, DESC, SPLIT, 4 * MODEL_LEAF - 8, EVENT), 0);
+	desc(DESC, 0, DATA(0, 0), 4, 0, 0);
+	put16(SPLIT + 2, 1);
+	small_copies = 0;
+	model_race = note_small;
+	assert_int_equal(vqd_available(&q), 1);
+	assert_int_equal(vqd_peek(&q, 0, &chain), 0);
+	assert_int_equal(vqd_use(&q, 0, 0, 4), 0);
+	assert_int_equal(vqd_publish(&q, 1), 0);
+	assert_int_equal(get16(4 * MODEL_LEAF - 6), 1);
+	assert_true(vqd_interrupts(&q));
+	assert_int_equal(vqd_arm(&q), 0);
+	assert_int_equal(small_copies, 0);
+}
+
 /* ---- notifications: the device's and the driver's view agree at every wrap ---- */
 
 static void kicks_and_interrupts(void **state)
@@ -265,6 +292,47 @@ static void kicks_and_interrupts(void **state)
 	assert_int_equal(irqs, 0x20010 / 4);
 }
 
+/* At every look of ours at the index one more buffer has come. */
+static u32 adds;
+static void add_one(u64 gpa, u64 len)
+{
+	(void)len;
+	if (gpa != SPLIT + 2 || !adds)
+		return;
+	adds--;
+	put16(SPLIT + 2, (u16)(get16(SPLIT + 2) + 1));
+}
+
+/* A driver that adds as fast as we look cannot make us lose its kick: it has as many buffers as the ring has room for. */
+static void armed_while_buffers_come(void **state)
+{
+	(void)state;
+	for (u32 n = 1; n <= 64; n++) {
+		assert_int_equal(vqd_start(&q, &model_vm, 64, DESC, SPLIT, USED, EVENT), 0);
+		put16(SPLIT + 2, 0);
+		adds = n;
+		model_race_at = add_one;
+		assert_int_equal(vqd_arm(&q), n);
+		model_race_at = NULL;
+		assert_int_equal(get16(USED + 4 + 64 * 8), n); /* the next one kicks */
+	}
+}
+
+static void to_and_fro(u64 gpa, u64 len)
+{
+	(void)len;
+	if (gpa == SPLIT + 2)
+		put16(SPLIT + 2, get16(SPLIT + 2) ^ 1);
+}
+
+static void armed_by_an_index_that_jumps(void **state)
+{
+	(void)state;
+	assert_int_equal(vqd_start(&q, &model_vm, 64, DESC, SPLIT, USED, EVENT), 0);
+	model_race_at = to_and_fro;
+	assert_int_equal(vqd_arm(&q), -EINVAL);
+}
+
 static void flags(void **state)
 {
 	(void)state;
@@ -288,7 +356,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(places), TEST(indices), TEST(loops), TEST(order), TEST(indirect), TEST(lengths), TEST(outside), TEST(changing),
-		TEST(kicks_and_interrupts), TEST(flags),
+		TEST(kicks_and_interrupts), TEST(flags), TEST(words_are_whole), TEST(armed_while_buffers_come),
+		TEST(armed_by_an_index_that_jumps),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

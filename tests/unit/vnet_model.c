@@ -21,6 +21,7 @@ const u8 model_mac[6] = { 0x52, 0x54, 0, 0, 0, 2 }, peer_mac[6] = { 2, 0, 0, 0, 
 const u8 all_mac[6] = { 255, 255, 255, 255, 255, 255 }, group_mac[6] = { 1, 0, 0x5e, 1, 2, 3 };
 char model_log[256];
 void (*model_race)(u64 gpa, u64 len);
+void (*model_race_at)(u64 gpa, u64 len);
 struct model_seen model_seen;
 struct model_lower model_lower;
 struct drvq drvq[3];
@@ -94,6 +95,8 @@ int vm_write(struct vm *vm, gpa_t gpa, const void *buf, u64 len)
 hpa_t vm_gpa_to_hpa(struct vm *vm, gpa_t gpa, u64 len)
 {
 	(void)vm;
+	if (model_race_at)
+		model_race_at(gpa.v, len);
 	bool one = is_ram(gpa.v, len) && gpa.v / MODEL_LEAF == (gpa.v + len - 1) / MODEL_LEAF;
 	return one ? HPA((u64)(model_ram + gpa.v)) : HPA_NONE;
 }
@@ -167,7 +170,7 @@ void model_begin(void)
 	memset(&model_seen, 0, sizeof(model_seen));
 	memset(&model_lower, 0, sizeof(model_lower));
 	memset(model_ram, 0, sizeof(model_ram));
-	model_race = NULL;
+	model_race = model_race_at = NULL;
 	model_vm = (struct vm){ .cfg = &config };
 	cpu = (struct vcpu_core){ .vm = &model_vm };
 	model_port = (struct nic_port){ .vm = &model_vm, .lower = &lower, .cfg = &nic_config };

@@ -24,6 +24,8 @@ extern const u8 model_mac[6];
 extern char model_log[256];             /* last line */
 /* Called after every look into RAM by vm_read: the guest's other CPU. */
 extern void (*model_race)(u64 gpa, u64 len);
+/* The same, before an address is translated for a look that is not by vm_read. */
+extern void (*model_race_at)(u64 gpa, u64 len);
 
 struct model_seen {
 	u32 starts, stops, fences, flushes, more, filters;
