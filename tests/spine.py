@@ -34,9 +34,9 @@ class Guest:
     """What runs innermost: ours, or a kernel of the user's."""
 
     def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02", vmx=True,
-                 name="guest", canary=False, mode="passthrough", emulated=False, level=0):
+                 name="guest", canary=False, mode="passthrough", emulated=False, level=0, vlan=0):
         """
-        mac "": no NIC. mode: in which its port starts; emulated: where it stays. level: where it runs, 0 = innermost.
+        mac "": no NIC. mode: in which its port starts; emulated: where it stays. level: where it runs, 0 = innermost. vlan: 0 = none.
         canary: one more module, of known contents (canary.py).
         """
         self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
@@ -44,6 +44,8 @@ class Guest:
         self.modules = [Path(m) for m in modules]
         self.vmx, self.name, self.canary, self.level = vmx, name, canary, level
         self.nic_words = "mode=emulation passthrough=off" if emulated else f"mode={mode}"
+        if vlan:
+            self.nic_words += f" vlan={vlan}"
 
     def files(self):
         return dict({p.name: p.read_bytes() for p in [self.kernel, *self.modules]},
@@ -82,7 +84,7 @@ def bundle(depth, guests, cpus=1, head="on_last_exit = exit"):
     return files
 
 
-GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated", "level"}
+GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated", "level", "vlan"}
 
 
 def guest_of(stanza):

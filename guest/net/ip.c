@@ -193,6 +193,7 @@ static void input_arp(struct ip_stack *s, const u8 *a, u32 len)
 	u32 sender = get32(a + 14), target = get32(a + 24);
 	if (target != s->addr || sender == 0 || sender == s->addr || (a[8] & 1)) { /* a group address is nobody's own */
 		s->count.foreign++;
+		s->count.overheard += target != s->addr && get16(a + 6) == ARP_REQUEST;
 		return;
 	}
 	s->count.rx_arp++;

@@ -179,8 +179,8 @@ void net_report(struct net *n, const char *who)
 	       (ull)p.tx_frames, (ull)p.rx_bytes, (ull)p.tx_bytes, (ull)p.rx_errors, (ull)p.tx_full, (ull)n->tx_dropped,
 	       (ull)n->nic.irqs, (ull)n->nic.halts);
 	printf("@report {\"guest\":\"ip\",\"workload\":\"%s\",\"rx\":%llu,\"arp\":%llu,\"echo\":%llu,\"udp\":%llu,\"own\":%llu,"
-	       "\"foreign\":%llu,\"malformed\":%llu,\"bad_checksum\":%llu,\"tx\":%llu}\n", who, (ull)i->rx, (ull)i->rx_arp,
-	       (ull)i->rx_echo, (ull)i->rx_udp, (ull)i->own, (ull)i->foreign, (ull)i->malformed, (ull)i->bad_checksum,
+	       "\"foreign\":%llu,\"overheard\":%llu,\"malformed\":%llu,\"bad_checksum\":%llu,\"tx\":%llu}\n", who, (ull)i->rx, (ull)i->rx_arp,
+	       (ull)i->rx_echo, (ull)i->rx_udp, (ull)i->own, (ull)i->foreign, (ull)i->overheard, (ull)i->malformed, (ull)i->bad_checksum,
 	       (ull)i->tx);
 	report_switches(n, who);
 	if (err && err != -ERANGE)

@@ -18,6 +18,7 @@ struct work {
 u32 work_echo(const struct cmdline *c);
 u32 work_ping(const struct cmdline *c);
 u32 work_blast(const struct cmdline *c);
+u32 work_mesh(const struct cmdline *c);
 u32 work_switch(const struct cmdline *c);
 u32 work_inject(const struct cmdline *c);
 u32 work_die(const struct cmdline *c);
