@@ -64,12 +64,13 @@ static int fill(struct virtq_dev *q, const struct vqd_chain *c, const u8 *frame,
 }
 
 /*
- * Give the VM header and frame. 0; -EAGAIN: too few buffers; -ENOSPC: they will never do; -EINVAL, -EFAULT: malformed.
+ * Give the VM header and frame. 0; -EAGAIN: too few buffers; -ENOSPC: they will never do; -EINVAL, -EFAULT: malformed. Its buffers have
+ * together as many pieces as the queue has entries, at most: a driver that crumbles its memory must not hold up the link's other ports.
  */
 static int give(struct vnet *d, struct virtq_dev *q, const u8 *frame, u32 len)
 {
 	bool merge = d->features & F(MRG_RXBUF);
-	u32 total = (u32)sizeof(struct virtio_net_hdr) + len, done = 0, k = 0;
+	u32 total = (u32)sizeof(struct virtio_net_hdr) + len, done = 0, k = 0, pieces = 0;
 	int n = vqd_available(q);
 	for (; n >= 0 && done < total; k++) {
 		if (k == (u32)n)
@@ -80,7 +81,8 @@ static int give(struct vnet *d, struct virtq_dev *q, const u8 *frame, u32 len)
 			return r;
 		if (c->read_len || c->write_len < (k ? 1 : sizeof(struct virtio_net_hdr)))
 			return -EINVAL;
-		if (!merge && c->write_len < total)
+		pieces += c->nr;
+		if ((!merge && c->write_len < total) || pieces > q->size)
 			return -ENOSPC;
 		r = fill(q, c, frame, len, done);
 		if (r >= 0)
