@@ -30,7 +30,7 @@
 #define CFG_MAX_VMS 8
 #define CFG_MAX_CPUS 16
 #define CFG_MAX_MODULES 8
-#define CFG_MAX_NICS 4
+#define CFG_MAX_NICS 8 /* the seven ports of one NIC can all be one inner's */
 #define CFG_MAX_TEXT 256
 
 enum nic_mode { NIC_EMULATION, NIC_PASSTHROUGH };

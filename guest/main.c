@@ -83,7 +83,9 @@ static const struct option options[] = {
 	{ "never", OPTION_LIST, 0, 255, NULL },
 	{ "pause", OPTION_NUMBER, 0, 1000000, NULL },
 	{ "every", OPTION_NUMBER, 1, 1u << 20, NULL },
-	{ "die", OPTION_WORD, 0, 0, "allocate configure plugin start prepare freeze fence commit back" },
+	{ "die", OPTION_WORD, 0, 0, "allocate configure map-registers plugin map-memory start interrupt virtual-function prepare freeze "
+				    "fence commit emulation drain" },
+	{ "way", OPTION_WORD, 0, 0, "there back" },
 	{ "how", OPTION_WORD, 0, 0, "end spin" },
 };
 
