@@ -6,14 +6,11 @@
  */
 #include <string.h>
 
-#include "core/errno.h"
 #include "core/fault.h"
-#include "core/hypercall.h"
 #include "core/mem.h"
 #include "core/percpu.h"
 #include "nic/upstream.h"
 
-#define AGAIN_TRIES 100000   /* -EAGAIN: another CPU of ours is taking registers away; that is short */
 #define FREE_TRIES 3
 #define WINDOW_TRIES 64
 #define WINDOW_STEP SIZE_2M
@@ -22,34 +19,34 @@ static struct upstream ports[NIC_MAX_LOWER];
 
 static struct upstream *up(struct nic_lower *l) { return l->priv; }
 
-/* Precondition: the record page is filled, if the call takes one. */
-static s64 call(u64 nr, u64 a0, u64 a1, u64 a2)
-{
-	s64 r = -EAGAIN;
-	for (u32 i = 0; i < AGAIN_TRIES && r == -EAGAIN; i++)
-		r = outer_call(nr, a0, a1, a2, 0);
-	return r;
-}
-
-/* The same as a result of ours: the calls of which a value > 0 is expected are not made through this. */
+/* Precondition: the record page is filled, if the call takes one. Not for the calls of which a value > 0 is expected. */
 static int simple(u64 nr, u64 a0, u64 a1, u64 a2)
 {
-	s64 r = call(nr, a0, a1, a2);
+	s64 r = upstream_call(nr, a0, a1, a2);
 	return r > 0 ? 0 : (int)r;
 }
 
-static int up_info(struct nic_lower *l, struct nest_nic_info *out)
+/* A call that fills the record page: len bytes of it, if it succeeds. */
+static int ask(u64 nr, u64 a0, void *out, u64 len)
 {
-	int r = simple(HC_NIC_INFO, up(l)->port, 0, 0);
+	int r = simple(nr, a0, 0, 0);
 	if (!r)
-		memcpy(out, outer_record(), sizeof(*out));
+		memcpy(out, outer_record(), len);
 	return r;
 }
 
+/* One that takes len bytes of it. */
+static int tell(u64 nr, u64 a0, u64 a1, const void *in, u64 len)
+{
+	memcpy(outer_record(), in, len);
+	return simple(nr, a0, a1, 0);
+}
+
+static int up_info(struct nic_lower *l, struct nest_nic_info *out) { return ask(HC_NIC_INFO, up(l)->port, out, sizeof(*out)); }
+
 static int up_configure(struct nic_lower *l, const struct nest_nic_conf *conf)
 {
-	memcpy(outer_record(), conf, sizeof(*conf));
-	return simple(HC_NIC_CONFIGURE, up(l)->handle, 0, 0);
+	return tell(HC_NIC_CONFIGURE, up(l)->handle, 0, conf, sizeof(*conf));
 }
 
 static int up_free(struct nic_lower *l)
@@ -58,13 +55,13 @@ static int up_free(struct nic_lower *l)
 	for (u32 i = 0; i < FREE_TRIES && r == -EIO; i++) /* what the outer keeps, nobody can give back later */
 		r = fault_point("upstream: free") ? -EIO : simple(HC_NIC_FREE, up(l)->handle, 0, 0);
 	up(l)->handle = 0;
-	return r;
+	return r == -ENOENT ? -EIO : r; /* it has forgotten the handle with the first of these errors */
 }
 
 /* What our own configuration demands must be what the outer gives: it decides. */
 static int up_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf, u32 flags)
 {
-	s64 r = fault_point("upstream: allocate") ? -EIO : call(HC_NIC_ALLOC, up(l)->port, flags, 0);
+	s64 r = fault_point("upstream: allocate") ? -EIO : upstream_call(HC_NIC_ALLOC, up(l)->port, flags, 0);
 	if (r <= 0)
 		return r ? (int)r : -EIO;
 	up(l)->handle = (u64)r;
@@ -112,7 +109,7 @@ static int up_unmap_regs(struct nic_lower *l) { return simple(HC_NIC_UNMAP_REGS,
 
 static int up_reg_read(struct nic_lower *l, u32 offset, u32 *value)
 {
-	s64 r = call(HC_NIC_REG_READ, up(l)->handle, offset, 0);
+	s64 r = upstream_call(HC_NIC_REG_READ, up(l)->handle, offset, 0);
 	*value = r < 0 ? 0 : (u32)r;
 	return r < 0 ? (int)r : 0;
 }
@@ -167,8 +164,7 @@ static int up_irq_set(struct nic_lower *l, u32 index, const struct nic_irq_reque
 		.pi_gpa = direct ? req->pi.v : ~0ull,
 		.pi_vector = direct ? req->pi_vector : 0,
 	};
-	memcpy(outer_record(), &want, sizeof(want));
-	return simple(HC_NIC_IRQ_SET, up(l)->handle, index, 0);
+	return tell(HC_NIC_IRQ_SET, up(l)->handle, index, &want, sizeof(want));
 }
 
 static int up_irq_mask(struct nic_lower *l, u32 index, bool mask) { return simple(HC_NIC_IRQ_MASK, up(l)->handle, index, mask); }
@@ -177,10 +173,9 @@ static int up_irq_clear(struct nic_lower *l, u32 index) { return simple(HC_NIC_I
 /* What the outer's emulated device carried is counted by our own device. */
 static int up_stats(struct nic_lower *l, struct nest_nic_stats *out)
 {
-	int r = simple(HC_NIC_PORT_STATS, up(l)->port, 0, 0);
+	int r = ask(HC_NIC_PORT_STATS, up(l)->port, out, sizeof(*out));
 	if (r)
 		return r;
-	memcpy(out, outer_record(), sizeof(*out));
 	out->rx_packets -= out->emu_rx_packets;
 	out->rx_bytes -= out->emu_rx_bytes;
 	out->tx_packets -= out->emu_tx_packets;
@@ -196,16 +191,12 @@ static int up_resume(struct nic_lower *l) { return simple(HC_NIC_RESUME, up(l)->
 
 static int up_save(struct nic_lower *l, struct nest_nic_state *out)
 {
-	int r = simple(HC_NIC_SAVE, up(l)->handle, 0, 0);
-	if (!r)
-		memcpy(out, outer_record(), sizeof(*out));
-	return r;
+	return ask(HC_NIC_SAVE, up(l)->handle, out, sizeof(*out));
 }
 
 static int up_restore(struct nic_lower *l, const struct nest_nic_state *in)
 {
-	memcpy(outer_record(), in, sizeof(*in));
-	return simple(HC_NIC_RESTORE, up(l)->handle, 0, 0);
+	return tell(HC_NIC_RESTORE, up(l)->handle, 0, in, sizeof(*in));
 }
 
 static u64 mode_number(enum nic_mode mode) { return mode == NIC_PASSTHROUGH ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION; }
@@ -218,7 +209,7 @@ static int up_prepare(struct nic_lower *l, enum nic_mode mode)
 /* After a prepare the outer has no reason to refuse. */
 static void up_commit(struct nic_lower *l, enum nic_mode mode, u32 *vf_head)
 {
-	s64 r = call(HC_NIC_COMMIT, up(l)->port, mode_number(mode), 0);
+	s64 r = upstream_call(HC_NIC_COMMIT, up(l)->port, mode_number(mode), 0);
 	*vf_head = r < 0 ? 0 : (u32)r;
 	if (r < 0)
 		log_line("nic: the outer refused to commit port%u (error %d)", up(l)->port, (int)-r);
@@ -235,7 +226,7 @@ static void up_abort(struct nic_lower *l, enum nic_mode mode)
 
 static int up_plugin(struct nic_lower *l, u32 offset, u8 *piece)
 {
-	s64 r = call(HC_NIC_PLUGIN, up(l)->port, offset, 0);
+	s64 r = upstream_call(HC_NIC_PLUGIN, up(l)->port, offset, 0);
 	if (r > (s64)PAGE_SIZE)
 		return -EIO;
 	if (r > 0)

@@ -5,6 +5,8 @@
 #ifndef NIC_UPSTREAM_H
 #define NIC_UPSTREAM_H
 
+#include "core/errno.h"
+#include "core/hypercall.h"
 #include "core/pci.h"
 #include "core/spinlock.h"
 #include "nic/msix.h"
@@ -30,8 +32,8 @@ struct upstream_ring {
  * Our end of the outer's virtio-net device of one port. Made on the first start and never freed: mappings live for ever, and a
  * device that does not confirm its reset must not find its rings with another owner.
  *
- * rx_lock protects rx, and is held around every call upward; tx_lock protects tx; running is changed under both. Order: ctrl and
- * tx of the device above -> rx_lock -> tx_lock, and rx_lock -> rx of the device above. All else belongs to the control road
+ * rx_lock protects rx and rx_again, and is held around every call upward; tx_lock protects tx; running is changed under both. Order:
+ * ctrl and tx of the device above -> rx_lock -> tx_lock, and rx_lock -> rx of the device above. All else belongs to the control road
  * (start, stop, rx_filter).
  */
 struct upstream_net {
@@ -48,6 +50,8 @@ struct upstream_net {
 	int rx_vector, config_vector; /* or -1 */
 	bool running;
 	spinlock_t rx_lock, tx_lock;
+	struct timer rx_again;   /* there is more in the ring than one call took; armed on one CPU at a time, as the next says */
+	bool rx_again_armed;
 	struct upstream_ring rx, tx, ctrl;
 };
 
@@ -63,6 +67,16 @@ static inline u8 *upstream_buffer(const struct upstream_net *n, const struct ups
 }
 /* One exit: the outer does its work before it comes back. */
 static inline void upstream_notify(const struct upstream_ring *r, u16 queue) { mmio_write16(r->notify, queue); }
+
+/* One call to the outer. -EAGAIN, another CPU of ours takes registers away, is short: answered by another try. */
+#define UPSTREAM_AGAIN_TRIES 100000
+static inline s64 upstream_call(u64 nr, u64 a0, u64 a1, u64 a2)
+{
+	s64 r = -EAGAIN;
+	for (u32 i = 0; i < UPSTREAM_AGAIN_TRIES && r == -EAGAIN; i++)
+		r = outer_call(nr, a0, a1, a2, 0);
+	return r;
+}
 
 /* upstream_data.c */
 extern const struct nic_data_ops upstream_data;

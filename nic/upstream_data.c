@@ -11,7 +11,6 @@
 
 #include "core/errno.h"
 #include "core/fault.h"
-#include "core/hypercall.h"
 #include "core/mem.h"
 #include "core/time.h"
 #include "nic/upstream.h"
@@ -19,7 +18,8 @@
 #define HEADER (u32)sizeof(struct virtio_net_hdr)
 #define FRAME_MIN 14u
 #define CONTROL_US 1000000
-#define AGAIN_TRIES 100000
+#define RX_BUDGET VIRTQ_MAX  /* frames that one call takes: under a flood the CPU has other things to do, too */
+#define RX_AGAIN_US 50
 
 static struct upstream_net *net(struct nic_lower *l) { return ((struct upstream *)l->priv)->data; }
 
@@ -50,41 +50,69 @@ static int deliver(struct upstream_net *n, const u8 *buf, u32 len)
 	return 0;
 }
 
-/* 0: the ring is empty; -EAGAIN; -EIO: it is broken. */
-static int drain(struct upstream_net *n)
+/* 0: the ring is empty; 1: the budget is; -EAGAIN; -EIO: the ring is broken. */
+static int drain(struct upstream_net *n, u32 *budget)
 {
 	struct upstream_ring *r = &n->rx;
 	u16 head;
 	u32 len;
 	int got;
 	while ((got = virtq_peek(&r->q, &head, &len)) > 0) {
+		if (!*budget)
+			return 1;
 		int err = deliver(n, upstream_buffer(n, r, head), len);
 		if (err == -EAGAIN)
 			return err;
 		virtq_take(&r->q, head);
 		virtq_post(&r->q, head);
+		--*budget;
 	}
 	if (got)
 		ring_broke(n, r, "receive");
 	return got;
 }
 
-/* Everything there is, until the ring is empty with interrupts on. Precondition: rx_lock. */
+static void rx_again(void *arg);
+
+static void come_back(struct upstream_net *n)
+{
+	if (n->rx_again_armed)
+		return;
+	n->rx_again_armed = true;
+	n->rx_again.fn = rx_again;
+	n->rx_again.arg = n;
+	timer_arm(&n->rx_again, rdtsc() + us_to_tsc(RX_AGAIN_US));
+}
+
+/* What there is, until the ring is empty with interrupts on; or the budget, and the rest a little later. Precondition: rx_lock. */
 static void receive(struct upstream_net *n)
 {
 	struct virtq_drv *q = &n->rx.q;
+	u32 budget = RX_BUDGET;
+	int left;
 	if (!n->running || n->rx.broken)
 		return;
 	virtq_irq(q, false);
-	while (!drain(n)) {
+	while (!(left = drain(n, &budget))) {
 		virtq_irq(q, true);
 		if (!virtq_pending(q))
 			break;
 		virtq_irq(q, false);
 	}
+	if (left > 0)
+		come_back(n);
 	nic_port_rx_flush(n->l->bound);
 	if (virtq_kick(q))
 		upstream_notify(&n->rx, VIRTIO_NET_RXQ);
+}
+
+static void rx_again(void *arg)
+{
+	struct upstream_net *n = arg;
+	spin_lock(&n->rx_lock);
+	n->rx_again_armed = false;
+	receive(n);
+	spin_unlock(&n->rx_lock);
 }
 
 void upstream_rx_irq(void *arg, u8 vector)
@@ -181,13 +209,10 @@ static void data_tx_flush(struct nic_lower *l)
 static int data_fence(struct nic_lower *l)
 {
 	struct upstream *u = l->priv;
-	s64 r = -EAGAIN;
 	data_tx_flush(l);
 	if (fault_point("upstream data: fence"))
 		return -ETIMEDOUT;
-	for (u32 i = 0; i < AGAIN_TRIES && r == -EAGAIN; i++)
-		r = outer_call(HC_NIC_FENCE, u->port, 0, 0, 0);
-	return r < 0 ? -ETIMEDOUT : 0;
+	return upstream_call(HC_NIC_FENCE, u->port, 0, 0) < 0 ? -ETIMEDOUT : 0;
 }
 
 /* ---- control queue ---- */

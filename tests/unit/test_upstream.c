@@ -18,6 +18,7 @@ static struct call { u64 nr, a0, a1, a2; u8 rec[PAGE_SIZE]; } calls[256];
 static u32 nr_calls, nr_ports, missing, features, again; /* missing: bit of each port that the outer's machine lacks */
 static s64 answer[HC_MAX];       /* for the next call of that kind, once, */
 static u32 answer_after;         /* … after so many others of any kind */
+static bool forgets;             /* a handle that was freed, however that ended */
 static u64 refuse_below;         /* HC_NIC_MAP_REGS */
 static u64 ram_bytes;
 
@@ -53,6 +54,8 @@ s64 outer_call(u64 nr, u64 a0, u64 a1, u64 a2, u64 a3)
 		answer[nr] = 0;
 	if (r)
 		return r;
+	if (nr == HC_NIC_FREE && forgets)
+		return -ENOENT;
 	if (nr == HC_NIC_INFO)
 		return info(a0);
 	if (nr == HC_NIC_ALLOC)
@@ -87,6 +90,7 @@ static int start(void **state)
 	memset(answer, 0, sizeof(answer));
 	memset(record, 0, sizeof(record));
 	nr_lower = again = answer_after = missing = 0;
+	forgets = false;
 	nr_ports = 2;
 	features = NEST_FEAT_NIC | NEST_FEAT_PI;
 	refuse_below = 0;
@@ -343,6 +347,16 @@ static void a_refused_free_is_tried_again(void **state)
 	only_call(HC_NIC_FREE);
 }
 
+/* Isolated but lost: the outer says so once, and then knows the handle no more. */
+static void a_lost_function_is_told(void **state)
+{
+	(void)state;
+	answer[HC_NIC_FREE] = -EIO;
+	forgets = true;
+	assert_int_equal(OP(free), -EIO);
+	assert_int_equal(nr_calls, 2);
+}
+
 static void again_is_tried_again(void **state)
 {
 	(void)state;
@@ -358,7 +372,7 @@ int main(void)
 		T(ports_are_the_outers), T(a_missing_port_leaves_a_gap),
 		T(alloc_and_configuration), T(window_is_above_all_ram), T(lists_are_records),
 		T(part_of_a_list_is_undone), T(interrupts), T(registers_and_statistics), T(the_transaction_goes_outward),
-		T(a_refused_free_is_tried_again), T(again_is_tried_again),
+		T(a_refused_free_is_tried_again), T(a_lost_function_is_told), T(again_is_tried_again),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,14 @@ static u32 take_irqs(void)
 	return n;
 }
 
+static struct timer *armed; /* one at a time, on one CPU */
+void timer_arm(struct timer *t, u64 deadline)
+{
+	assert_null(armed);
+	t->deadline = deadline;
+	armed = t;
+}
+
 static s64 fence_result;
 s64 outer_call(u64 nr, u64 a0, u64 a1, u64 a2, u64 a3)
 {
@@ -123,6 +131,13 @@ static bool is(const u8 *f, u32 len, u32 nr, bool in)
 
 static void sink_out(const u8 *frame, u32 len) { wrong += !is(frame, len, sent++, false); }
 
+static u32 flood, flood_fed;
+static void feed_one(u32 nr)
+{
+	u8 f[MACHINE_FRAME];
+	(void)vnet_rx(machine.port.dev, f, make(f, nr, true));
+}
+
 int nic_port_rx(struct nic_port *p, const u8 *frame, u32 len)
 {
 	assert_ptr_equal(p, &our_port);
@@ -132,6 +147,8 @@ int nic_port_rx(struct nic_port *p, const u8 *frame, u32 len)
 	}
 	room--;
 	wrong += !is(frame, len, got++, true);
+	if (flood) /* each frame brings another one */
+		feed_one(flood_fed++), flood--;
 	return 0;
 }
 void nic_port_rx_flush(struct nic_port *p) { rx_flushes += p == &our_port; }
@@ -169,7 +186,7 @@ static int setup(void **state)
 	our_vm.nr_vcpus = 1;
 	upstream = (struct upstream){ .port = 5 };
 	lower = (struct nic_lower){ .ops = &ops, .priv = &upstream, .bound = &our_port };
-	seed = 1, room = ~0u, emu_rid = MACHINE_RID, fence_result = 0;
+	seed = 1, room = ~0u, emu_rid = MACHINE_RID, fence_result = 0, flood = 0, armed = NULL;
 	got = refused = ends = got_at_end = rx_flushes = changes = wrong = sent = vectors = err_vector = 0;
 	return 0;
 }
@@ -399,6 +416,43 @@ static void large_frames(void **state)
 	assert_int_equal(got, 50 * 256);
 }
 
+/* Frames that come as fast as they are taken: the CPU does something else now and then. */
+static void a_flood_is_cut_into_pieces(void **state)
+{
+	(void)state;
+	assert_int_equal(DATA(start), 0);
+	flood = 1000, flood_fed = 1;
+	feed_one(0);
+	vnet_rx_flush(machine.port.dev);
+	take_irqs();
+	assert_true(got >= 256 && got < 600);
+	assert_non_null(armed);
+	for (u32 i = 0; i < 10 && armed; i++) {
+		struct timer *t = armed;
+		assert_true(t->deadline > rdtsc() - us_to_tsc(1000000));
+		armed = NULL;
+		u32 before = got;
+		t->fn(t->arg);
+		assert_true(got - before <= 256);
+	}
+	assert_int_equal(got, 1001);
+	assert_null(armed);
+	feed_one(flood_fed++); /* and interrupts are on again */
+	vnet_rx_flush(machine.port.dev);
+	take_irqs();
+	assert_int_equal(got, 1002);
+	flood = 300;
+	feed_one(flood_fed++);
+	vnet_rx_flush(machine.port.dev);
+	take_irqs();
+	assert_non_null(armed);
+	DATA(stop);
+	u32 before = got;
+	armed->fn(armed->arg); /* too late */
+	assert_int_equal(got, before);
+	armed = NULL;
+}
+
 static void fence(void **state)
 {
 	u8 f[MACHINE_FRAME];
@@ -502,7 +556,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(starts_and_stops), TEST(failing_starts), TEST(little_memory), TEST(event_both_ways), TEST(plain_both_ways),
-		TEST(the_end_mark), TEST(exits_are_few), TEST(lengths), TEST(large_frames), TEST(fence), TEST(filters),
+		TEST(the_end_mark), TEST(exits_are_few), TEST(lengths), TEST(large_frames), TEST(a_flood_is_cut_into_pieces), TEST(fence),
+		TEST(filters),
 		TEST(changes_are_told), TEST(wrong_rings),
 	};
 	machine_start();
