@@ -152,6 +152,18 @@ static u32 config_read(void *dev, u32 offset, u32 size)
 	return value >> (offset & 3) * 8;
 }
 
+/* Kicks that came without bus mastering found nothing to do. */
+static void command_write(struct vnet *d)
+{
+	bool could = d->command & PCI_COMMAND_MASTER;
+	WRITE_ONCE(d->command, d->cfg[PCI_COMMAND / 4]);
+	if (could || !(d->command & PCI_COMMAND_MASTER))
+		return;
+	vnet_rx_kick(d);
+	vnet_tx_kick(d);
+	vnet_ctrl_kick(d);
+}
+
 static void config_write(void *dev, u32 offset, u32 size, u32 value)
 {
 	struct vnet *d = dev;
@@ -163,7 +175,7 @@ static void config_write(void *dev, u32 offset, u32 size, u32 value)
 	u32 mask = (u32)((size == 4 ? ~0u : BIT(size * 8) - 1) << shift) & writable(dword), *reg = &d->cfg[dword / 4];
 	*reg = (*reg & ~mask) | (value << shift & mask);
 	if (dword == PCI_COMMAND || dword == PCI_BAR0 || dword == PCI_BAR0 + 4) {
-		WRITE_ONCE(d->command, d->cfg[PCI_COMMAND / 4]);
+		command_write(d);
 		map_bars(d);
 	} else if (dword == AT_MSIX) {
 		vnet_msix_control(d, *reg);
@@ -212,7 +224,10 @@ int vnet_pci_plug(struct vnet *d)
 		return r;
 	map_bars(d);
 	WRITE_ONCE(d->command, d->cfg[PCI_COMMAND / 4]);
-	return d->bar_at[0] && d->bar_at[1] ? 0 : -ENOSPC;
+	if (d->bar_at[0] && d->bar_at[1])
+		return 0;
+	vnet_pci_unplug(d);
+	return -ENOSPC;
 }
 
 void vnet_pci_unplug(struct vnet *d)

@@ -337,13 +337,52 @@ static void window_is_finite(void **state)
 	assert_int_equal(model_config(0, 4), 0x10411af4);
 }
 
+/* A device that does not fit leaves nothing behind. */
+static void no_room_for_another(void **state)
+{
+	static const struct vdev_ops none = { 0 };
+	struct nic_port second = { .vm = &model_vm, .lower = model_port.lower, .cfg = model_port.cfg, .index = 1 };
+	struct vnet *d = NULL;
+	u64 pages = model_vm.owner.pages, other = VPCI_ECAM_BASE + ((u64)RID(0, 2, 0).v << 12);
+	(void)state;
+	for (u64 at = BIT(40); model_vm.mmio.nr < VDEV_MAX_RANGES - 1; at += 16)
+		assert_int_equal(vdev_add(&model_vm.mmio, at, 16, &none, NULL), 0);
+	assert_int_equal(vnet_create(&d, &second), -ENOSPC);
+	assert_null(d);
+	assert_int_equal(model_vm.mmio.nr, VDEV_MAX_RANGES - 1);
+	assert_int_equal(model_load(other, 4), 0xffffffff);
+	assert_int_equal(model_vm.owner.pages, pages);
+}
+
+/* Kicks that came without bus mastering are made up for: what waits for buffers would wait for ever. */
+static void kicks_without_bus_mastering(void **state)
+{
+	u32 id, len;
+	(void)state;
+	assert_true(drv_start(V1, 8));
+	frame_make(frame, 60, model_mac, peer_mac, 1);
+	assert_int_equal(vnet_rx(model_dev, frame, 60), -EAGAIN);
+	model_config_write(4, 2, 2);
+	drv_give(0, 2048);
+	drv_kick_always(0);
+	frame_make(frame, 60, peer_mac, model_mac, 1);
+	drv_send(0, frame, 60);
+	drv_kick_always(1);
+	assert_int_equal(model_seen.more + model_seen.frames, 0);
+	model_config_write(4, 2, 6);
+	assert_int_equal(model_seen.more, 1);
+	assert_int_equal(model_seen.frames, 1);
+	assert_true(drv_used(1, &id, &len));
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, begin, end)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(header), TEST(capabilities), TEST(bars), TEST(pci_cfg), TEST(status), TEST(features), TEST(queue_registers),
-		TEST(configuration), TEST(msix), TEST(window_is_finite),
+		TEST(configuration), TEST(msix), TEST(window_is_finite), TEST(no_room_for_another),
+		TEST(kicks_without_bus_mastering),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
