@@ -77,6 +77,8 @@ struct nic_plugin_ops {
  */
 #define NIC_PLUGIN_MAGIC "NESTPLUG"
 #define NIC_PLUGIN_IMAGE_MAX 65536u
+/* SPDX identifiers of the licences that the shell accepts; any other tag, written otherwise or longer, is refused. */
+#define NIC_PLUGIN_LICENCES { "BSD-2-Clause", "BSD-3-Clause", "MIT", "ISC", "Apache-2.0" }
 struct nic_plugin_image {
 	char magic[8];              /* NIC_PLUGIN_MAGIC, without a zero at its end */
 	u32 abi;                    /* NIC_PLUGIN_ABI */
@@ -85,7 +87,7 @@ struct nic_plugin_image {
 	u32 crc;                    /* CRC-32 (core/crc32.h) of image_len bytes with crc = 0: against accidents */
 	u32 family;                 /* nest_nic_info.family that it drives */
 	u32 reserved;               /* 0 */
-	char licence[16];           /* SPDX identifier; the shell knows which ones it accepts */
+	char licence[16];           /* one of NIC_PLUGIN_LICENCES, filled up with zeroes */
 	char name[16];
 	u32 state_len, dma_len;     /* as in struct nic_plugin_ops */
 	/* offsets of the functions of struct nic_plugin_ops, in its order */

@@ -14,7 +14,7 @@
 
 static bool licence_accepted(const char tag[16])
 {
-	static const char *const accepted[] = { "BSD-2-Clause", "BSD-3-Clause", "MIT", "ISC", "Apache-2.0" };
+	static const char *const accepted[] = NIC_PLUGIN_LICENCES;
 
 	for (u32 i = 0; i < ARRAY_SIZE(accepted); i++)
 		if (!strncmp(tag, accepted[i], 16))

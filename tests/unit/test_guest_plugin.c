@@ -97,6 +97,20 @@ static void refused(const char *why)
 	setup(NULL);
 }
 
+static void test_licences(void **state)
+{
+	static const char *const good[] = NIC_PLUGIN_LICENCES;
+
+	(void)state;
+	assert_int_equal(ARRAY_SIZE(good), 5);
+	for (u32 i = 0; i < ARRAY_SIZE(good); i++) {
+		memset(h->licence, 0, sizeof(h->licence));
+		strcpy(h->licence, good[i]);
+		seal();
+		assert_null(plugin_check(image, LEN, 1));
+	}
+}
+
 static void test_every_field(void **state)
 {
 	(void)state;
@@ -159,7 +173,7 @@ static void test_chain(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_good), TEST(test_every_byte), TEST(test_every_field), TEST(test_every_length), TEST(test_chain),
+		TEST(test_good), TEST(test_every_byte), TEST(test_licences), TEST(test_every_field), TEST(test_every_length), TEST(test_chain),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
