@@ -165,7 +165,7 @@ struct nic_port {
 	/* what is mapped for DMA: needed to check new maps and unmaps */
 	struct nic_dma_book *dma;
 	/* the two states (nic/port_mode.c) */
-	struct vnet *dev;                /* the emulated device; NULL: this port has none */
+	struct vnet *dev;                /* (atomic) the emulated device; NULL: this port has none */
 	enum nic_mode mode;              /* which state it is in */
 	enum nic_mode want;              /* what was asked for (atomic) */
 	bool prepared;                   /* a transaction to the other state is prepared */

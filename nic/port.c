@@ -242,7 +242,7 @@ void nic_ports_fini(struct vm *vm)
 			continue;
 		spin_lock(&p->lock);
 		struct vnet *dev = p->dev;
-		p->dev = NULL;
+		WRITE_ONCE(p->dev, NULL);
 		spin_unlock(&p->lock);
 		if (dev)
 			vnet_destroy(dev); /* outside the lock; afterwards the lower link has no frames for it under way */

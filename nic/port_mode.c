@@ -93,24 +93,37 @@ void port_wish(struct nic_port *p, enum nic_mode mode)
 
 /* ---- upward ---- */
 
-int nic_port_rx(struct nic_port *p, const u8 *frame, u32 len) { return p->dev ? vnet_rx(p->dev, frame, len) : 0; }
+/*
+ * At the VM's end the device goes while the link may be at work: read once, it is there or not, and one that was there stays until the link
+ * has stopped.
+ */
+static struct vnet *device(struct nic_port *p) { return READ_ONCE(p->dev); }
+
+int nic_port_rx(struct nic_port *p, const u8 *frame, u32 len)
+{
+	struct vnet *d = device(p);
+	return d ? vnet_rx(d, frame, len) : 0;
+}
 
 void nic_port_rx_dropped(struct nic_port *p)
 {
-	if (p->dev)
-		vnet_rx_dropped(p->dev);
+	struct vnet *d = device(p);
+	if (d)
+		vnet_rx_dropped(d);
 }
 
 void nic_port_rx_flush(struct nic_port *p)
 {
-	if (p->dev)
-		vnet_rx_flush(p->dev);
+	struct vnet *d = device(p);
+	if (d)
+		vnet_rx_flush(d);
 }
 
 void nic_port_rx_end(struct nic_port *p)
 {
-	if (p->dev)
-		vnet_rx_end(p->dev);
+	struct vnet *d = device(p);
+	if (d)
+		vnet_rx_end(d);
 }
 
 /* A wish from further out becomes ours when it is made, whatever ours is; then ours stays until the next one. */
