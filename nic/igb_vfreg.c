@@ -33,22 +33,23 @@ void igb_stats_sample(struct igb_vf *vf)
 	}
 }
 
-/* The hardware counts the FCS, the port's statistics do not. */
-static u64 octets(const struct igb_counter *c, enum igb_stat bytes, enum igb_stat frames)
+/* The hardware counts the FCS, and a tag that it put in; the port's statistics do not. A tag that it took off it has not counted. */
+static u64 octets(const struct igb_counter *c, enum igb_stat bytes, enum igb_stat frames, u32 added)
 {
-	return c[bytes].total - c[frames].total * IGB_FCS_LEN;
+	return c[bytes].total - c[frames].total * (IGB_FCS_LEN + added);
 }
 
 int igb_stats(struct nic_lower *l, struct nest_nic_stats *out)
 {
 	struct igb_port *p = igb_port_of(l);
 	const struct igb_counter *c = p->stat;
+	u32 tag = p->vlan ? IGB_VLAN_LEN : 0;
 	spin_lock(&p->pf->lock);
 	if (p->vf)
 		igb_stats_sample(p->vf);
 	*out = (struct nest_nic_stats){
-		.rx_packets = c[IGB_STAT_RX].total, .rx_bytes = octets(c, IGB_STAT_RX_BYTES, IGB_STAT_RX),
-		.tx_packets = c[IGB_STAT_TX].total, .tx_bytes = octets(c, IGB_STAT_TX_BYTES, IGB_STAT_TX),
+		.rx_packets = c[IGB_STAT_RX].total, .rx_bytes = octets(c, IGB_STAT_RX_BYTES, IGB_STAT_RX, 0),
+		.tx_packets = c[IGB_STAT_TX].total, .tx_bytes = octets(c, IGB_STAT_TX_BYTES, IGB_STAT_TX, tag),
 		.rx_multicast = c[IGB_STAT_RX_MC].total,
 	};
 	spin_unlock(&p->pf->lock);

@@ -530,6 +530,24 @@ static void the_last_frames_count(void **state)
 	assert_int_equal(s.tx_packets, 12);
 }
 
+/* The tag that the NIC puts in is counted by it, and in no statistics of the port. */
+static void tags_are_no_octets(void **state)
+{
+	struct nest_nic_stats s;
+	(void)state;
+	start(state);
+	conf.vlan = 7;
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), 0);
+	model_set(MODEL_PF, IGB_PVF_STAT(0, IGB_VF_GPTC), 3);
+	model_set(MODEL_PF, IGB_PVF_STAT(0, IGB_VF_GOTC), 3 * (60 + 4 + 4));
+	model_set(MODEL_PF, IGB_PVF_STAT(0, IGB_VF_GPRC), 2);
+	model_set(MODEL_PF, IGB_PVF_STAT(0, IGB_VF_GORC), 2 * (60 + 4)); /* off before it is counted */
+	assert_int_equal(igb_ops.stats(&lower[0], &s), 0);
+	assert_int_equal(s.tx_bytes, 180);
+	assert_int_equal(s.rx_bytes, 120);
+	igb_ops.free(&lower[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -546,6 +564,7 @@ int main(void)
 		cmocka_unit_test_setup(page0_is_policed, given), cmocka_unit_test_setup(own_reset_restores_the_pool, given),
 		cmocka_unit_test_setup(configure_keeps_policy, given), cmocka_unit_test_setup(counters_wrap_and_start_at_zero, start),
 		cmocka_unit_test_setup(the_last_frames_count, given),
+		cmocka_unit_test(tags_are_no_octets),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
