@@ -72,7 +72,8 @@ def of(lines, section):
 
 
 def balance(lines):
-    """What a level has allotted, from the lines of one report: for itself, in the IOMMU, in VMs."""
+    """What a level has allotted, from its last report, of which "boot" is the first section: for itself, in the IOMMU, in VMs."""
+    lines = lines[max(i for i, e in enumerate(lines) if e.get("section") == "boot"):]
     memory, iommu = of(lines, "memory")[-1], of(lines, "iommu")
     return {"own": memory["own_pages"], "free": memory["free_bytes"] // PAGE,
             "iommu": {k: iommu[-1][k] for k in ("domains", "devices", "irtes", "faults")} if iommu else {},
@@ -85,7 +86,8 @@ def report(m, ip=WITNESS[1]):
     mark = {name: len(lines) for name, lines in m.reports.levels.items()}
     order(m, ip, "report")
     m.expect(r"guest: die: reported$", 60)
-    return {name: balance(lines[mark.get(name, 0):]) for name, lines in m.reports.levels.items() if re.search(r"(^|/)L\d+$", name)}
+    new = {name: lines[mark.get(name, 0):] for name, lines in m.reports.levels.items() if re.search(r"(^|/)L\d+$", name)}
+    return {name: balance(lines) for name, lines in new.items() if lines}
 
 
 def check_gone(before, after, name):
