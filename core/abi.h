@@ -12,7 +12,9 @@
  *         before it is looked at, so changing it during a call has no effect but on the changer.
  * Errors common to all calls: -ENOSYS unknown number; -EINVAL malformed argument; -EFAULT gpa outside the caller's
  *         memory or no record page registered; -ENOENT handle or port does not exist (a handle of another VM does not);
- *         -EAGAIN (HC_NIC_* only) another vCPU of the caller is taking a port's registers away: call again.
+ *         -EAGAIN (HC_NIC_* only) another vCPU of the caller is taking a port's registers away: call again;
+ *         -EIO (HC_NIC_* with a handle, HC_NIC_PREPARE) the function is lost: it could not be isolated from the caller's memory in
+ *         order, is switched off for good, and the VM that it belongs to is ended.
  * Who:    any vCPU of the VM unless a call says otherwise.
  */
 #ifndef CORE_ABI_H
@@ -67,7 +69,8 @@ enum nest_hypercall {
 	 * start: frames on their way through the emulated device may be lost). NEST_ALLOC_PARKED: the port stays in emulation until a
 	 * transaction ends. NEST_ALLOC_OTHER: another function than the last one of this port, if there is a choice. -EBUSY (open
 	 * already), -ENODEV (no VF free, no IOMMU, no interrupt remapping: the console says which), -EPERM (a level's configuration
-	 * says passthrough=off), -EINVAL (flags).
+	 * says passthrough=off, or demands an identity that another level refuses), -EINVAL (flags; the configured address is taken or
+	 * no unicast address), -ENOMEM, -ETIMEDOUT or -ENOTSUP (the function does not do what it must), -EIO.
 	 */
 	HC_NIC_ALLOC = 17,
 	/*
@@ -77,44 +80,53 @@ enum nest_hypercall {
 	HC_NIC_CONFIGURE = 18,
 	/*
 	 * (handle, gpa) Make the VF's registers appear at gpa (16 KiB, aligned, outside RAM and devices). Page 0 is trapped, pages
-	 * 1..3 are the hardware. -EEXIST (mapped already), -EINVAL.
+	 * 1..3 are the hardware. -EEXIST (mapped already), -EINVAL, -ENOMEM.
 	 */
 	HC_NIC_MAP_REGS = 19,
-	/* (handle) Take them away again. */
+	/* (handle) Take them away again. 0, -EINVAL (not mapped). */
 	HC_NIC_UNMAP_REGS = 20,
 	/*
 	 * (handle, n) Record page: n struct nest_nic_dma (n <= NEST_DMA_MAX). The VF may from now on reach these ranges of our
 	 * memory at the given iova. All or nothing. -EFAULT (outside RAM), -EEXIST, -EINVAL, -ENOMEM.
 	 */
 	HC_NIC_DMA_MAP = 21,
-	/* (handle, n) The same list (iova and len); on return the VF cannot reach it any more. */
+	/*
+	 * (handle, n) The same list (iova and len), or parts of it; on return the VF cannot reach it any more. All or nothing. -EINVAL
+	 * (not mapped), -ENOMEM (what would be left are too many pieces).
+	 */
 	HC_NIC_DMA_UNMAP = 22,
 	/*
 	 * (handle, index) Record page: struct nest_nic_irq. Deliver MSI-X vector `index` of the VF as described. Also retargets.
-	 * -EINVAL (index, vector < 16, no such APIC id), -EFAULT (descriptor).
+	 * -EINVAL (index, vector < 16, no such APIC id), -EFAULT (descriptor), -ENOMEM or -ENOSPC (a level has no vector or no remapping
+	 * entry left). After an error what was set up before still holds.
 	 */
 	HC_NIC_IRQ_SET = 23,
-	/* (handle, index, mask) 1 = block at the source, 0 = unblock. */
+	/* (handle, index, mask) 1 = block at the source, 0 = unblock. 0, -EINVAL (arguments, not set up). */
 	HC_NIC_IRQ_MASK = 24,
-	/* (handle, index) Tear down. */
+	/* (handle, index) Tear down. 0, -EINVAL (index, not set up). */
 	HC_NIC_IRQ_CLEAR = 25,
 	/* (handle) Record page: struct nest_nic_stats, running totals of the port over both states and all openings. */
 	HC_NIC_STATS = 26,
-	/* (handle, offset) Read a 32-bit register of the VF's page 0; offset < 4096. Value, or negative. */
+	/* (handle, offset) Read a 32-bit register of the VF's page 0; offset < 4096, a multiple of 4. Value; -EINVAL (offset). */
 	HC_NIC_REG_READ = 27,
-	/* (handle, offset, value) Write one, as policed by the outermost level. -EPERM if this register is not the guest's. */
+	/* (handle, offset, value) Write one, as policed by the outermost level. 0, -EINVAL, -EPERM (this register is not the guest's). */
 	HC_NIC_REG_WRITE = 28,
 	/*
 	 * (handle) Stop, scrub and give back. All maps of the handle are gone afterwards. The port is then in emulation, whatever its
-	 * state was.
+	 * state was; a prepared transaction is aborted. 0; -EAGAIN: nothing has changed; any other error: done, and the handle is gone,
+	 * but the function did not come back in order and is not given again.
 	 */
 	HC_NIC_FREE = 29,
 	/*
 	 * (handle) Stop the function's queues; their heads, tails and rings stay. Frames for the port are lost meanwhile unless it is in
-	 * emulation. 0 (also if quiesced already), -EBUSY (a transaction is prepared), -ETIMEDOUT (a queue does not stop; nothing changed).
+	 * emulation. 0 (also if quiesced already), -EBUSY (a transaction is prepared), -ETIMEDOUT (a queue does not stop; nothing
+	 * changed), -EIO (the function is lost).
 	 */
 	HC_NIC_QUIESCE = 30,
-	/* (handle) Start them again where they stopped. 0, -EINVAL (not quiesced), -ETIMEDOUT (a queue does not start; it stays quiesced). */
+	/*
+	 * (handle) Start them again where they stopped. 0, -EINVAL (not quiesced), -ETIMEDOUT (a queue does not start; it stays quiesced),
+	 * -EIO (the function is lost).
+	 */
 	HC_NIC_RESUME = 31,
 	/* (handle) Record page: struct nest_nic_state of a quiesced function. -EBUSY (not quiesced). */
 	HC_NIC_SAVE = 32,
@@ -127,8 +139,9 @@ enum nest_hypercall {
 	/*
 	 * The mode transaction. `mode` is the state to come, NEST_MODE_*. 0 unless said otherwise.
 	 * (port, mode) Reserve whatever can fail at every level. To pass-through: the port is open (parked), its ring primed; from now on
-	 * group frames reach the function, too. -EALREADY (is in that state), -EBUSY (another transaction), -ENOENT (port; to
-	 * pass-through: not open), -EPERM (policy of a level), -EIO, -ENOMEM.
+	 * group frames reach the function, too. -EALREADY (is in that state), -EBUSY (another transaction, or the function is quiesced),
+	 * -ENOENT (port; to pass-through: not open), -EPERM (policy of a level), -EIO (to pass-through: the function is lost; to
+	 * emulation: the VM's emulated device does not run).
 	 */
 	HC_NIC_PREPARE = 34,
 	/*
@@ -138,7 +151,7 @@ enum nest_hypercall {
 	 * To pass-through, the emulated device ends with the mark struct nest_nic_end in place of a frame.
 	 */
 	HC_NIC_COMMIT = 35,
-	/* (port, mode) Undo a prepare. 0, -EINVAL (nothing prepared). */
+	/* (port, mode) Undo a prepare. 0, -EINVAL (none, or not for that mode). */
 	HC_NIC_ABORT = 36,
 	/* (port) Returns when every frame that the emulated device was given before has left the NIC. -ETIMEDOUT. */
 	HC_NIC_FENCE = 37,

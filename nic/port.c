@@ -139,7 +139,7 @@ int port_close(struct nic_port *p)
 	p->mode = NIC_EMULATION;
 	p->quiesced = false;
 	port_dma_fini(p);
-	return r;
+	return r == -EAGAIN ? -EIO : r; /* "again" is said only where nothing has changed */
 }
 
 /* ---- life with the VM ---- */

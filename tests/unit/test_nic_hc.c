@@ -240,6 +240,15 @@ static void statistics_are_running_totals(void **state)
 	assert_int_equal(hc(0, HC_NIC_STATS, (u64)handle, 0, 0), -EIO);
 }
 
+/* A closed port is closed: the caller is not told to try again with a handle that is gone. */
+static void free_is_done_once(void **state)
+{
+	(void)state;
+	low[0].fail[OP_FREE] = -EAGAIN;
+	assert_int_equal(hc(0, HC_NIC_FREE, (u64)handle, 0, 0), -EIO);
+	assert_int_equal(hc(0, HC_NIC_FREE, (u64)handle, 0, 0), -ENOENT);
+}
+
 /* … of one VM: the next one that is bound to the lower port begins at 0. */
 static void totals_begin_with_the_vm(void **state)
 {
@@ -317,7 +326,7 @@ int main(void)
 		T(a_port_the_machine_lacks_is_a_gap), T(alloc_failure_leaves_nothing), T(a_flushing_port_is_not_waited_for),
 		T(news_wait_for_the_port),
 		T(windows), T(window_failures), T(registers_by_hypercall), T(statistics_are_running_totals),
-		T(totals_begin_with_the_vm),
+		T(totals_begin_with_the_vm), T(free_is_done_once),
 		T(a_dying_vm_gives_everything_back), T(every_operation_fails_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
