@@ -250,8 +250,9 @@ static void control(struct upstream_net *n, struct control *c, u64 len)
 static void data_rx_filter(struct nic_lower *l, const struct nic_rx_filter *f)
 {
 	struct upstream_net *n = net(l);
+	const u64 need = BIT(VIRTIO_NET_F_CTRL_VQ) | BIT(VIRTIO_NET_F_CTRL_RX);
 	u32 nr = MIN(f->nr, NEST_MAX_GROUPS);
-	if (!n || !n->running || n->ctrl.broken || !(n->features & BIT(VIRTIO_NET_F_CTRL_RX)))
+	if (!n || !n->running || n->ctrl.broken || (n->features & need) != need)
 		return;
 	struct control *c = (struct control *)upstream_buffer(n, &n->ctrl, 0);
 	*c = (struct control){ .class = VIRTIO_NET_CTRL_MAC, .command = VIRTIO_NET_CTRL_MAC_TABLE_SET,
