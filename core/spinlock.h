@@ -1,10 +1,23 @@
 /*
- * Spinlocks and the one lock order.
+ * Spinlocks and the one lock order. Take left before right; a lock may be taken without those before it, and of one kind only one at a time.
  *
- * Order (take left before right): report -> hypercall record -> vm list -> nic port -> igb PF -> iommu -> vm memory (EPT) ->
- * nic interrupt -> irq vectors -> mapping window -> page allocator -> PCI config -> console. The interrupt lock of a port is
- * held while its interrupt is posted, never across a call of the lower link; the pool of port books is a leaf. Hypervisor code
- * runs with interrupts off, so locks never nest with handlers.
+ *   report -> VM list -> PCI bus of a VM -> vnet ctrl -> nic port -> VM memory (EPT, vm.lock)
+ *   nic port -> igb PF -> igb data        PF and routes; its rings and the moment of a switch
+ *   nic port -> vnet tx -> the link's data lock: igb data | upstream rx -> upstream tx
+ *   the link's data lock -> vnet rx -> vnet irq
+ *   nic port -> nic interrupt             while it is posted, never across a call of the lower link
+ *   nic port -> UART of a VM -> I/O APIC of a VM     vm_end prints what is left of a line
+ *   any of them -> iommu -> page allocator, PCI config
+ *   mapping window -> page allocator
+ *
+ * Leaves: interrupt vectors, address spaces of virtual devices, pool of ports, 8259, run queues, slots of guests' timers, page allocator, PCI
+ * config; and the console, under any.
+ *
+ * What is only tried (port_try_enter) may be tried under anything: so vnet ctrl and upstream rx reach the port when something changed further
+ * out. vnet ctrl calls start, stop and rx_filter of the link, which take igb PF, igb data, upstream rx and tx; kicks come under the PCI bus
+ * (capability PCI_CFG, bus mastering) or under nothing. vm_arch->msi takes no lock.
+ *
+ * Hypervisor code runs with interrupts off, so locks never nest with handlers.
  */
 #ifndef CORE_SPINLOCK_H
 #define CORE_SPINLOCK_H

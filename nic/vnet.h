@@ -7,8 +7,8 @@
  * control queue. No offloads: every frame is complete.
  *
  * Locks: ctrl (registers, control queue, start and stop of the lower link), tx, rx; in this order of taking, and rx alone may be
- * taken by the lower link's data road. None is ever taken while a port's lock is waited for under it, and the port's lock comes
- * before tx and rx; ctrl is never taken under the port's lock.
+ * taken by the lower link's data road. Under none of them a port's lock is waited for; the port's lock comes before tx and rx; ctrl is
+ * never taken under the port's lock (core/spinlock.h has the order of all).
  *
  * Invariant: nothing of a queue is trusted: indices, addresses, lengths and flags are read once each and checked at each use;
  * what the specification forbids sets DEVICE_NEEDS_RESET and stops the device until the driver resets it, and touches nobody
@@ -34,8 +34,8 @@ void vnet_rx_dropped(struct vnet *d);
 void vnet_rx_flush(struct vnet *d);
 void vnet_rx_end(struct vnet *d);
 /*
- * Configuration space may have changed (link; or ask HC_NIC_INFO): interrupt, if the driver wants it. Under the port's lock;
- * takes no lock but a leaf.
+ * Configuration space may have changed (link; or ask HC_NIC_INFO): ask the lower link, and interrupt if the driver wants it. Under the
+ * port's lock.
  */
 void vnet_changed(struct vnet *d);
 
