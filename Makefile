@@ -109,7 +109,7 @@ UNIT_upstream_SRCS = nic/upstream.c $(NIC_FAKES)
 
 UNIT_TESTS += state port_mode
 UNIT_state_SRCS = nic/state.c
-UNIT_port_mode_SRCS = nic/port_mode.c nic/port_state.c nic/state.c
+UNIT_port_mode_SRCS = nic/port_mode.c nic/port_state.c nic/state.c tests/unit/log.c
 
 # The emulated device, in a VM with a lower link that records; no library in the model, for tests/fuzz has it, too.
 VNET_UNDER_TEST := nic/virtq_dev.c nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c nic/vnet_pci.c nic/vnet_regs.c nic/vnet_rx.c nic/vnet_tx.c \

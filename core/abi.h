@@ -162,7 +162,8 @@ enum nest_hypercall {
 	HC_NIC_PLUGIN = 38,
 	/*
 	 * (port, mode) An administrator's wish, shown to the VM by nest_nic_info.want and a configuration-change interrupt of its device.
-	 * The last wish counts, of whatever level; a switch ends those made before it began. 0.
+	 * The last wish counts, of whatever level; a switch ends those made before it began. 0, -EPERM (for pass-through: NEST_NIC_MAY_PASS
+	 * is not set). A level whose configuration says passthrough=off does not hand a wish for it on, and says so on its console.
 	 */
 	HC_NIC_WANT = 39,
 	/* (port) As HC_NIC_STATS, in any state. */

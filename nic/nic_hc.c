@@ -266,16 +266,10 @@ static s64 mode_call(struct hc_call *c, int (*fn)(struct nic_port *p, enum nic_m
 	return r;
 }
 
-static int wish(struct nic_port *p, enum nic_mode mode)
-{
-	port_wish(p, mode);
-	return 0;
-}
-
 static s64 hc_nic_prepare(struct hc_call *c) { return mode_call(c, port_prepare); }
 static s64 hc_nic_commit(struct hc_call *c) { return mode_call(c, port_commit); }
 static s64 hc_nic_abort(struct hc_call *c) { return mode_call(c, port_abort); }
-static s64 hc_nic_want(struct hc_call *c) { return mode_call(c, wish); }
+static s64 hc_nic_want(struct hc_call *c) { return mode_call(c, port_wish); }
 
 static s64 hc_nic_fence(struct hc_call *c)
 {

@@ -140,9 +140,14 @@ static bool cmd_port(u32 n, char *const *word)
 	struct vm *vm = named ? monitor_vm(word[1]) : only_vm();
 	if (!vm || !enter(vm, index))
 		return true;
-	port_wish(vm->ports[index], pass ? NIC_PASSTHROUGH : NIC_EMULATION);
+	bool off = !vm->ports[index]->cfg->may_pass;
+	int err = port_wish(vm->ports[index], pass ? NIC_PASSTHROUGH : NIC_EMULATION);
 	port_leave(vm->ports[index]);
-	log_line("port %s %u: wants %s", vm->cfg->name, index, rest[2]);
+	if (err)
+		log_line("port %s %u: refused: %s", vm->cfg->name, index,
+			 off ? "its configuration says passthrough=off" : "pass-through is not possible or not allowed further out");
+	else
+		log_line("port %s %u: wants %s", vm->cfg->name, index, rest[2]);
 	return true;
 }
 

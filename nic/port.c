@@ -94,8 +94,11 @@ int port_open(struct nic_port *p, u32 flags)
 {
 	if (p->open)
 		return -EBUSY;
-	if (!p->cfg->may_pass)
+	if (!p->cfg->may_pass) {
+		log_limited(8, "nic: VM %s gets no virtual function for port %u: its configuration says passthrough=off", p->vm->cfg->name,
+			    p->index);
 		return -EPERM;
+	}
 	if (fault_point("port: memory for the book of DMA"))
 		return -ENOMEM;
 	int r = port_dma_init(p);

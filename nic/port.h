@@ -46,8 +46,8 @@ int port_prepare(struct nic_port *p, enum nic_mode mode);
 int port_commit(struct nic_port *p, enum nic_mode mode);
 int port_abort(struct nic_port *p, enum nic_mode mode);
 int port_fence(struct nic_port *p);
-/* An administrator's wish. */
-void port_wish(struct nic_port *p, enum nic_mode mode);
+/* An administrator's wish. 0, -EPERM (to pass-through: not possible, or a level does not allow it). */
+int port_wish(struct nic_port *p, enum nic_mode mode);
 
 /* Take in what may have changed further out. */
 void port_adopt(struct nic_port *p);

@@ -84,11 +84,16 @@ static void wish(struct nic_port *p, enum nic_mode mode)
 	p->wishes++;
 }
 
-void port_wish(struct nic_port *p, enum nic_mode mode)
+int port_wish(struct nic_port *p, enum nic_mode mode)
 {
+	struct nest_nic_info info;
+	bool may = p->cfg->may_pass && !p->lower->ops->info(p->lower, &info) && info.flags & NEST_NIC_MAY_PASS;
+	if (mode == NIC_PASSTHROUGH && !may)
+		return -EPERM;
 	wish(p, mode);
 	if (p->dev)
 		vnet_changed(p->dev);
+	return 0;
 }
 
 /* ---- upward ---- */
@@ -134,7 +139,10 @@ void port_adopt(struct nic_port *p)
 		return;
 	if (!p->lower->ops->info(p->lower, &info) && info.wishes != p->lower_wishes) {
 		p->lower_wishes = info.wishes;
-		wish(p, info.want == NEST_MODE_PASSTHROUGH ? NIC_PASSTHROUGH : NIC_EMULATION);
+		if (info.want == NEST_MODE_PASSTHROUGH && !p->cfg->may_pass)
+			log_limited(8, "nic: VM %s: the outer wishes pass-through for port %u, which says passthrough=off", p->vm->cfg->name, p->index);
+		else
+			wish(p, info.want == NEST_MODE_PASSTHROUGH ? NIC_PASSTHROUGH : NIC_EMULATION);
 	}
 	if (p->dev)
 		vnet_changed(p->dev);

@@ -115,7 +115,7 @@ static int start(void **state)
 	memset(&link_, 0, sizeof(link_));
 	memset(&counted, 0, sizeof(counted));
 	cfg = (struct nic_config){ .may_pass = true };
-	info = (struct nest_nic_info){ .mac = { 2, 0, 0, 0, 0, 9 }, .vlan = 7, .family = 1 };
+	info = (struct nest_nic_info){ .mac = { 2, 0, 0, 0, 0, 9 }, .vlan = 7, .family = 1, .flags = NEST_NIC_MAY_PASS };
 	lower = (struct nic_lower){ .ops = &ops };
 	port.vm = (struct vm *)&somebody;
 	port.dev = (struct vnet *)&somebody;
@@ -226,11 +226,40 @@ static void the_fence_is_the_devices(void **state)
 	assert_int_equal(port_fence(&port), 0);
 }
 
+static void a_wish_that_is_not_allowed(void **state)
+{
+	(void)state;
+	cfg.may_pass = false;
+	assert_int_equal(port_wish(&port, NIC_PASSTHROUGH), -EPERM);
+	assert_int_equal(port_wish(&port, NIC_EMULATION), 0);
+	cfg.may_pass = true;
+	info.flags = 0; /* further out */
+	assert_int_equal(port_wish(&port, NIC_PASSTHROUGH), -EPERM);
+	assert_int_equal(port.want, NIC_EMULATION);
+	assert_int_equal(port.wishes, 1);
+}
+
 /* Further out somebody wishes. */
 static void wished(u32 mode)
 {
 	info.want = mode;
 	info.wishes++;
+}
+
+static void the_outers_wish_that_is_not_allowed(void **state)
+{
+	static const struct vm_config vm_cfg = { .name = "g" };
+	static struct vm vm = { .cfg = &vm_cfg };
+	(void)state;
+	port.vm = &vm;
+	cfg.may_pass = false;
+	wished(NEST_MODE_PASSTHROUGH);
+	nic_port_changed(&port);
+	assert_int_equal(port.want, NIC_EMULATION);
+	assert_int_equal(port.wishes, 0);
+	cfg.may_pass = true;
+	nic_port_changed(&port); /* it is over */
+	assert_int_equal(port.want, NIC_EMULATION);
 }
 
 static void wishes(void **state)
@@ -431,7 +460,7 @@ int main(void)
 		T(prepare_refuses_what_cannot_work),
 		T(a_failed_prepare_leaves_nothing),
 		T(the_fence_is_the_devices),
-		T(wishes),
+		T(wishes), T(a_wish_that_is_not_allowed), T(the_outers_wish_that_is_not_allowed),
 		T(a_switch_is_no_wish),
 		T(a_wish_within_a_switch_stays),
 		T(the_last_wish_counts),
