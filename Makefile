@@ -215,12 +215,13 @@ help: ## this list
 	@echo
 	@echo '  Options of make run: DEPTH=1|2  CPUS=n  MACHINE=cosim|qemu|kvm  BUNDLE=directory or cpio'
 	@echo '                       GUEST=kernel.elf GUEST_CMDLINE="..." GUEST_MODULES="a b"'
+	@echo '                       SCENARIO=switch (a Linux ping through twenty switches), or any name of python3 tests/run.py --list'
 	@echo '  make CC=clang builds with clang into build/clang.'
 
 setup: ## install and build what the machine lacks (every other target does it, too)
 
 # Options of the main run reach tests/main_run.py as environment variables.
-export DEPTH CPUS MACHINE GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE
+export DEPTH CPUS MACHINE GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE SCENARIO
 
 run: all machine ## boot Nestling in Nestling with a guest on a virtual function, and print the table
 	@python3 tests/main_run.py

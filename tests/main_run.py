@@ -3,9 +3,11 @@
 
     main_run.py [--write-bundle FILE]      FILE: only write L0's bundle there (make image)
 
-Options come as environment variables (make help): DEPTH CPUS MACHINE CPU_MODEL GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE COUNT.
+Options come as environment variables (make help): DEPTH CPUS MACHINE CPU_MODEL GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE COUNT SCENARIO.
+SCENARIO=switch shows a ping through twenty switches (switch_run.py); the name of a scenario of tests/scenarios.toml runs that one.
 Exit status: 0 only if the traffic was correct (a guest of one's own: only if it ended with code 0).
 """
+import argparse
 import os
 import signal
 import sys
@@ -17,6 +19,9 @@ import cpio
 import image
 import options
 import paths
+import run as scenarios_run
+import scenario
+import switch_run
 import table
 from machine import Ended, Hang, InfrastructureError, Machine
 
@@ -35,11 +40,14 @@ class Run:
         self.own_guest = "GUEST" in os.environ and bool(os.environ["GUEST"])
         self.own_bundle = setting("BUNDLE", None)
         self.count = int(setting("COUNT", "20000"))
-        self.dir = paths.BUILD / "run" / f"main-{self.kind}-depth{self.depth}-smp{self.cpus}"
+        self.scenario = setting("SCENARIO", "main")
+        self.dir = paths.BUILD / "run" / f"{self.scenario}-{self.kind}-depth{self.depth}-smp{self.cpus}"
         if self.depth not in (1, 2):
             sys.exit("DEPTH is 1 or 2")
         if self.cpus not in (1, 2, 4):
             sys.exit("CPUS is 1, 2 or 4")
+        if self.scenario != "main" and (self.own_guest or self.own_bundle):
+            sys.exit("SCENARIO has guests of its own: no GUEST, no BUNDLE")
 
     @property
     def plain(self):
@@ -50,6 +58,8 @@ class Run:
         if self.own_guest:
             return spine.Guest(setting("GUEST", None), setting("GUEST_CMDLINE", ""), setting("GUEST_MODULES", "").split(),
                                memory=256, cpus=range(self.cpus))
+        if self.scenario == "switch":
+            return switch_run.guest()
         words = f"echo blast ip={spine.GUEST_IP} peer={spine.HOST_IP} port={spine.PORT} count={self.count}"
         return spine.Guest(cmdline=setting("GUEST_CMDLINE", words))
 
@@ -78,6 +88,16 @@ def traffic(m, run):
 
 
 def drive(m, run):
+    """Exit code, and the rows to print at the end."""
+    if run.scenario == "switch":
+        if not m.tap:
+            raise spine.TrafficError(f"no Linux to ping from: {m.without_tap}")
+        rows, good = switch_run.drive(m, run.depth, show)
+        return 0 if good else 1, rows
+    return drive_main(m, run), table.lines(m.reports)
+
+
+def drive_main(m, run):
     if run.plain and m.tap:
         traffic(m, run)
     for line in m.follow(HANG):
@@ -94,23 +114,35 @@ def show(line):
     print(line, flush=True)
 
 
+def run_scenario(name):
+    """One of tests/scenarios.toml, by its name; else says what there is."""
+    stanzas = spine.TESTS / "scenarios.toml"
+    scenarios = scenario.load(stanzas)
+    for s in scenarios:
+        if s.label == name:
+            return 0 if scenarios_run.run_one(s, argparse.Namespace(verbose=True), stanzas.parent) == "PASS" else 1
+    return switch_run.unknown(name, scenarios)
+
+
 def main(argv):
     run = Run()
     if argv[:1] == ["--write-bundle"] and len(argv) == 2:
         Path(argv[1]).write_bytes(run.bundle())
         return 0
+    if run.scenario not in ("main", "switch"):
+        return run_scenario(run.scenario)
     print(f"main: machine {run.kind}, {run.cpus} CPU(s), depth {run.depth}; log in {run.dir.relative_to(paths.REPO)}", flush=True)
     m = Machine(run.machine_options(), run.dir, show)
     try:
         with m:
-            code = drive(m, run)
+            code, rows = drive(m, run)
     except (spine.TrafficError, Hang, Ended) as e:
         print(f"main: FAILED: {e}; log {run.dir.relative_to(paths.REPO)}/console.log", file=sys.stderr)
         return 1
     except InfrastructureError as e:
         print(f"main: the machine failed: {e}", file=sys.stderr)
         return 2
-    print("\n".join(table.lines(m.reports)))
+    print("\n".join(rows))
     print(f"main: exit code {code}; report in {(run.dir / 'report.json').relative_to(paths.REPO)}")
     return code
 

@@ -11,6 +11,7 @@
 
 #define HELLO_INTERVAL_US 100000
 #define TRIES 20               /* probes without an answer before giving up */
+#define OVERLOOKED_US 20000    /* longer than an interrupt is under way */
 #define SEND_BURST 32u         /* data packets between two looks at the receive ring */
 
 static void take(void *arg, const struct udp_datagram *d)
@@ -110,8 +111,20 @@ u64 traffic_progress(const struct traffic *t)
 	return sum;
 }
 
+/* After a silence: do frames lie in the ring whose interrupt never came? */
+static bool overlooked(struct traffic *t)
+{
+	struct nic *n = &t->net.nic;
+
+	if (n->wait == NIC_POLL || clock_wait(READ_ONCE(n->irq_work), OVERLOOKED_US))
+		return false;
+	WRITE_ONCE(n->irq_work, 1);
+	return net_poll(&t->net) > 0;
+}
+
 static void probe(struct traffic *t)
 {
+	t->overlooked += overlooked(t);
 	t->since = rdtsc();
 	t->gave_up = ++t->probes > TRIES;
 	for (u32 i = 0; i < t->nr; i++)
@@ -173,5 +186,5 @@ u32 traffic_finish(struct traffic *t, const char *name)
 	net_flush(&t->net);
 	for (u32 i = 0; i < t->nr; i++)
 		report(&t->blast[i]);
-	return check(name, "complete", !t->gave_up) + check(name, "every-packet", perfect);
+	return check(name, "complete", !t->gave_up) + check(name, "no-frame-overlooked", !t->overlooked) + check(name, "every-packet", perfect);
 }

@@ -22,6 +22,7 @@ struct traffic {
 	u64 timeout_us;
 	u64 moved, since;   /* progress when last seen to change, and then */
 	u32 probes;
+	u32 overlooked;     /* silences in which frames had come without an interrupt */
 	bool gave_up;
 };
 
