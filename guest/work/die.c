@@ -5,6 +5,8 @@
  *   "die"     switch, and die behind the step; from pass-through if way=back
  *   "steps"   there and back once; each step is said
  *   "report"  HC_REPORT, then the answer
+ *   "switch"  to the other state; its result is said
+ *   "want"    HC_NIC_WANT pass-through; its result is said
  *   "stop"    end in good order
  *
  * Every other datagram is only answered with itself, and so are these but "die".
@@ -14,6 +16,7 @@
 
 #include "guest/lib/nest.h"
 #include "guest/lib/x86.h"
+#include "guest/net/port.h"
 #include "guest/work/pinger.h"
 #include "guest/work/work.h"
 
@@ -22,7 +25,7 @@ struct die {
 	u16 port;
 	const char *step;      /* NULL: none */
 	bool say, spin;
-	enum { NOTHING, DIE, STEPS, REPORT, STOP } order;
+	enum { NOTHING, DIE, STEPS, REPORT, SWITCH, WANT, STOP } order;
 };
 
 /* A step's name as a word of the command line: with '-' for its blanks. */
@@ -53,7 +56,8 @@ static int step(void *arg, const char *name)
 
 static void take(void *arg, const struct udp_datagram *u)
 {
-	static const char *const orders[] = { [DIE] = "die", [STEPS] = "steps", [REPORT] = "report", [STOP] = "stop" };
+	static const char *const orders[] = { [DIE] = "die", [STEPS] = "steps", [REPORT] = "report",
+					[SWITCH] = "switch", [WANT] = "want", [STOP] = "stop" };
 	struct die *d = container_of((struct net *)arg, struct die, p.net);
 	struct ip_stack *ip = &d->p.net.ip;
 
@@ -102,12 +106,31 @@ static u32 die(struct die *d, const struct cmdline *c, u64 us)
 	return failed + work_check(false, "die-at-that-step");
 }
 
+/* Refused or not, traffic flows. */
+static u32 ask(struct die *d, const char *what, int result, u64 us)
+{
+	printf("guest: die: %s: result %d\n", what, result);
+	return work_check(pinger_exchange(&d->p, us), "die-asked-works");
+}
+
 static u32 obey(struct die *d, const struct cmdline *c, u64 us)
 {
+	struct nic *n = &d->p.net.nic;
 	u32 order = d->order;
 
 	d->order = NOTHING;
-	return order == DIE ? die(d, c, us) : order == STEPS ? steps(d, us) : 0;
+	switch (order) {
+	case DIE:
+		return die(d, c, us);
+	case STEPS:
+		return steps(d, us);
+	case SWITCH:
+		return ask(d, "switch", nic_switch(n, !n->mode), us);
+	case WANT:
+		return ask(d, "want", port_want(n->port, NEST_MODE_PASSTHROUGH), us);
+	default:
+		return 0;
+	}
 }
 
 u32 work_die(const struct cmdline *c)
