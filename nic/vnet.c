@@ -144,9 +144,8 @@ static void refresh(struct vnet *d)
 	spin_lock(&d->irq);
 	WRITE_ONCE(d->mac, mac_key(info.mac));
 	d->link = info.flags & NEST_NIC_LINK_UP ? VIRTIO_NET_S_LINK_UP : 0;
-	d->mtu = (u16)(MIN(MAX(info.max_frame, 68 + VNET_FRAME_MIN), VNET_FRAME_MAX - 4) - VNET_FRAME_MIN);
-	if (d->port->cfg->mtu)
-		d->mtu = MIN(d->mtu, d->port->cfg->mtu);
+	u16 mtu = (u16)(MIN(MAX(info.max_frame, 68 + VNET_FRAME_MIN), VNET_FRAME_MAX - 4) - VNET_FRAME_MIN);
+	WRITE_ONCE(d->mtu, d->port->cfg->mtu ? MIN(mtu, d->port->cfg->mtu) : mtu);
 	WRITE_ONCE(d->own_vlan, info.vlan != 0);
 	d->generation++;
 	spin_unlock(&d->irq);

@@ -60,7 +60,7 @@ struct vnet {
 	u16 config_vector, queue_vector[VNET_QUEUES];
 	u8 isr, generation;
 	u64 mac;                     /* mac_key(); read without the lock, too */
-	u16 link, mtu;               /* as in struct virtio_net_config */
+	u16 link, mtu;               /* as in struct virtio_net_config; mtu: read without the lock, too */
 	bool own_vlan;               /* the port has a VLAN: the guest's tags are not filtered */
 	/* tx */
 	spinlock_t tx;
@@ -91,6 +91,17 @@ static inline u64 mac_key(const u8 *m)
 }
 #define MAC_BROADCAST 0xffffffffffffull
 #define MAC_GROUP BIT(40)
+
+#define VNET_ETHERTYPE_VLAN 0x8100
+
+/* A frame of possible length, and no longer than the MTU and, not counted in that, a tag of the guest's own. */
+static inline bool vnet_frame_fits(const struct vnet *d, const u8 *frame, u64 len)
+{
+	if (len < VNET_FRAME_MIN || len > VNET_FRAME_MAX)
+		return false;
+	bool tagged = len >= VNET_FRAME_MIN + 4 && (frame[12] << 8 | frame[13]) == VNET_ETHERTYPE_VLAN;
+	return len <= READ_ONCE(d->mtu) + VNET_FRAME_MIN + (tagged ? 4u : 0);
+}
 
 /* It may move frames. Exact under tx or rx. */
 static inline bool vnet_works(const struct vnet *d)

@@ -10,7 +10,6 @@
 #include "core/errno.h"
 #include "nic/vnet_priv.h"
 
-#define ETHERTYPE_VLAN 0x8100
 #define VID 0xfff
 
 /* ---- the filter ---- */
@@ -30,7 +29,7 @@ static bool wanted_vlan(const struct vnet *d, const u8 *frame, u32 len)
 {
 	if (!d->filter_vlans || READ_ONCE(d->own_vlan))
 		return true;
-	if (len < VNET_FRAME_MIN + 4 || (frame[12] << 8 | frame[13]) != ETHERTYPE_VLAN)
+	if (len < VNET_FRAME_MIN + 4 || (frame[12] << 8 | frame[13]) != VNET_ETHERTYPE_VLAN)
 		return true;
 	u32 vid = (u32)(frame[14] << 8 | frame[15]) & VID;
 	return !vid || d->vlans[vid / 32] & (u32)BIT(vid % 32);
@@ -39,7 +38,7 @@ static bool wanted_vlan(const struct vnet *d, const u8 *frame, u32 len)
 /* Frames of the port's own come back by replication in the NIC's switch. */
 static bool wanted(const struct vnet *d, const u8 *frame, u32 len)
 {
-	if (len < VNET_FRAME_MIN || len > VNET_FRAME_MAX)
+	if (!vnet_frame_fits(d, frame, len))
 		return false;
 	u64 to = mac_key(frame), own = READ_ONCE(d->mac);
 	if (mac_key(frame + 6) == own)

@@ -390,7 +390,7 @@ static void exits_are_few(void **state)
 
 static void lengths(void **state)
 {
-	u8 f[MACHINE_FRAME + 8] = { 0 };
+	u8 f[MACHINE_FRAME + 8] = { [12] = 0x81 }; /* with a tag */
 	(void)state;
 	assert_int_equal(DATA(start), 0);
 	assert_int_equal(DATA(tx, f, 13), -EINVAL);
@@ -406,6 +406,7 @@ static void large_frames(void **state)
 	u32 fed = 0, queued = 0;
 	(void)state;
 	machine.info.max_frame = 9212;
+	vnet_changed(machine.port.dev);
 	assert_int_equal(DATA(start), 0);
 	assert_int_equal(net()->tx.q.size, 64);
 	for (u32 i = 0; i < 50; i++) {

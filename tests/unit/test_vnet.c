@@ -168,6 +168,8 @@ static void tx_borders(void **state)
 {
 	struct nest_nic_stats s = { .dropped = 0 };
 	(void)state;
+	model_lower.max_frame = 9216;
+	vnet_changed(model_dev);
 	assert_true(drv_negotiate(EVENT));
 	drv_msix();
 	drv_queue(1, 256, 0x20000 - 0x800, 0x40000 - 0x100, 0x60000 - 0x100);
@@ -177,6 +179,8 @@ static void tx_borders(void **state)
 		u32 len = sizes[i % ARRAY_SIZE(sizes)];
 		u64 at = MODEL_HIGH + MODEL_LEAF - 40;
 		frame_make(frame, 9300, peer_mac, model_mac, i);
+		if (len == 9220)
+			memcpy(frame + 12, "\x81\0", 2); /* a tag makes it longer */
 		memset(model_ram + at, 0, HDR);
 		memcpy(model_ram + at + HDR, frame, len);
 		desc_set(1, (u16)(i % 256), at, len + HDR, 0, 0);
@@ -377,6 +381,38 @@ static void rx_crumbs(void **state)
 	assert_int_equal(drv_status(), 15);
 }
 
+/* No frame is longer than the MTU that the device names, in neither direction; a tag is not part of it. */
+static void the_mtu_holds(void **state)
+{
+	static const struct { u32 len; bool tag, good; } cases[] = {
+		{ 1514, false, true }, { 1515, false, false }, { 1518, true, true }, { 1519, true, false }, { 9216, false, false },
+	};
+	u32 id, n, good = 0;
+	(void)state;
+	assert_true(drv_start(EVENT | BIT(VIRTIO_NET_F_MTU), 8));
+	assert_int_equal(reg(VNET_DEVICE + 10, 2), 1500);
+	for (u32 i = 0; i < ARRAY_SIZE(cases); i++) {
+		frame_make(frame, cases[i].len, model_mac, peer_mac, i);
+		if (cases[i].tag)
+			memcpy(frame + 12, "\x81\0", 2);
+		desc_set(0, (u16)i, MODEL_HIGH, 0x3000, VIRTQ_DESC_WRITE, 0);
+		drv_post(0, (u16)i);
+		assert_int_equal(vnet_rx(model_dev, frame, cases[i].len), 0);
+		good += cases[i].good;
+		assert_int_equal(*(u16 *)(model_ram + drvq[0].used + 2), good);
+		memcpy(frame, peer_mac, 6);
+		memcpy(frame + 6, model_mac, 6);
+		u64 at = MODEL_HIGH + 0x40000;
+		memset(model_ram + at, 0, HDR);
+		memcpy(model_ram + at + HDR, frame, cases[i].len);
+		desc_set(1, (u16)i, at, cases[i].len + HDR, 0, 0);
+		drv_post(1, (u16)i);
+		assert_true(drv_kick(1));
+		assert_int_equal(model_seen.frames, good);
+		assert_true(drv_used(1, &id, &n));
+	}
+}
+
 /* ---- the END mark ---- */
 
 static void check_end(u16 slot) { check_got(slot, (const u8 *)NEST_NIC_END_MAGIC, 8); }
@@ -465,7 +501,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(tx_plain), TEST(tx_event), TEST(tx_batch), TEST(tx_meanwhile), TEST(tx_endless),
 		TEST(tx_pieces), TEST(tx_borders), TEST(fence), TEST(rx_plain), TEST(rx_event), TEST(rx_merge),
-		TEST(rx_starved_plain), TEST(rx_starved_event), TEST(rx_merged), TEST(rx_too_small), TEST(rx_crumbs), TEST(rx_end),
+		TEST(rx_starved_plain), TEST(rx_starved_event), TEST(rx_merged), TEST(rx_too_small), TEST(rx_crumbs), TEST(the_mtu_holds), TEST(rx_end),
 		TEST(rx_end_waits), TEST(rx_filter),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
