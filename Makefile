@@ -22,7 +22,7 @@ CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/confi
 VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx/sched.c vmx/ept.c vmx/exit.c \
 	vmx/exit_fast.c vmx/exit_io.c vmx/exit_mmio.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/vlapic.c \
 	vmx/vlapic_regs.c vmx/vlapic_ipi.c \
-	vmx/nested_cap.c vmx/nested_check_ctl.c vmx/nested_check_guest.c vmx/nested_check_host.c vmx/nested_cr.c \
+	vmx/nested_cap.c vmx/nested_check_ctl.c vmx/nested_check_guest.c vmx/nested_check_host.c vmx/nested_check_plain.c vmx/nested_cr.c \
 	vmx/nested_entry.c vmx/nested_ept.c vmx/nested_exit.c vmx/nested_fields.c vmx/nested_host.c vmx/nested_insn.c \
 	vmx/nested_irq.c vmx/nested_mem.c vmx/nested_merge.c vmx/nested_msr.c vmx/nested_reflect.c vmx/nested_region.c \
 	vmx/nested_shadow.c vmx/nested_state.c
@@ -150,8 +150,8 @@ UNIT_monitor_SRCS = core/acpi_tables.c core/ioapic.c core/monitor.c $(VDEV_SRCS)
 UNIT_TESTS += nested_fields nested_merge nested_checks
 UNIT_nested_fields_SRCS = vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_merge_SRCS = vmx/nested_merge.c vmx/nested_fields.c vmx/nested_cap.c
-UNIT_nested_checks_SRCS = vmx/nested_check_ctl.c vmx/nested_check_host.c vmx/nested_check_guest.c vmx/nested_fields.c \
-	vmx/nested_cap.c
+UNIT_nested_checks_SRCS = vmx/nested_check_ctl.c vmx/nested_check_host.c vmx/nested_check_guest.c \
+	vmx/nested_check_plain.c vmx/nested_fields.c vmx/nested_cap.c
 
 # On the CPU model, too: MSRs are an x2APIC of the test's own.
 UNIT_TESTS += apic

@@ -32,6 +32,7 @@
 #define NEST_ABI_VERSION 2u
 
 #define NEST_FEAT_NIC (1u << 0)  /* HC_NIC_* present */
+#define NEST_FEAT_VMCS_PAGE (1u << 2) /* HC_VMX_ASSIST; only where the VM may use VMX */
 #define NEST_FEAT_PI (1u << 1)   /* the outer can post into descriptors given to HC_NIC_IRQ_SET */
 
 /* Exit port: a byte written to this I/O port ends the VM with that code. */
@@ -168,8 +169,58 @@ enum nest_hypercall {
 	HC_NIC_WANT = 39,
 	/* (port) As HC_NIC_STATS, in any state. */
 	HC_NIC_PORT_STATS = 40,
+
+	/*
+	 * (gpa) Register the calling vCPU's assist page, struct nest_vmx_assist in 4 KiB aligned RAM; ~0 unregisters. See "VMCS pages"
+	 * below. 0, -EINVAL (alignment), -EFAULT, -EPERM (the VM may not use VMX).
+	 */
+	HC_VMX_ASSIST = 48,
 	HC_MAX
 };
+
+/*
+ * VMCS pages: a vmcs12 in plain memory, for inners that know us (NEST_FEAT_VMCS_PAGE). The inner writes and reads fields by loads and
+ * stores and names the page in its assist page; the outer reads both at VMLAUNCH and VMRESUME only, so neither VMREAD, VMWRITE nor
+ * VMPTRLD exits. VMCLEAR with the page's address ends its use; it is executed on the vCPU that used the page last, before
+ * another one uses it and before its memory is used for something else. While a VMCS page is current, VMREAD and VMWRITE fail
+ * with VMfailInvalid and VMPTRST stores the page's address.
+ *
+ * The outer copies what has changed once and then checks and uses the copy. What has changed it is told by the group bits in
+ * `clean`: a set bit says that nothing in that group was written since this vCPU's last VM exit from the page. All bits are set by
+ * the outer at each VM exit and ignored at the first entry after VMCLEAR, another page, or a failed entry. A bit that lies harms only
+ * the liar. Fields in no group are always read: RIP, RSP, RFLAGS, pending debug exceptions, interruptibility, activity and
+ * guest-interrupt status, preemption timer value, TPR threshold, VM-entry interruption information, error code and instruction length.
+ */
+#define NEST_GROUP_CONTROLS (1u << 0)  /* control fields that are in no other group */
+#define NEST_GROUP_BITMAPS (1u << 1)   /* contents of the MSR and I/O bitmaps */
+#define NEST_GROUP_SEGMENTS (1u << 2)  /* guest selectors, bases, limits, access rights; GDTR, IDTR */
+#define NEST_GROUP_REGISTERS (1u << 3) /* the rest of the guest state; CR0/CR4 masks and read shadows */
+#define NEST_GROUP_HOST (1u << 4)      /* the host state */
+#define NEST_GROUPS_ALL ((1u << 5) - 1)
+
+#define NEST_VMCS_NONE (~0ull)
+struct nest_vmx_assist {
+	uint64_t vmcs_page;    /* gpa of the VMCS page that VMLAUNCH and VMRESUME run; NEST_VMCS_NONE: the current VMCS as ever */
+	uint64_t reserved[7];
+};
+
+/*
+ * Slot of a field by its encoding (SDM 3D, Appendix B; bit 0 clear): by type, width, index. VM-exit information is there as in a
+ * VMCS.
+ */
+#define NEST_VMCS_WIDTH_BASE(width) ((width) == 0 ? 0u : (width) == 1 ? 16u : (width) == 2 ? 56u : 88u)
+#define NEST_VMCS_SLOT(enc) \
+	(((uint32_t)(enc) >> 10 & 3) * 120 + NEST_VMCS_WIDTH_BASE((uint32_t)(enc) >> 13 & 3) + ((uint32_t)(enc) >> 1 & 0x3f))
+#define NEST_VMCS_SLOTS 480u
+#define NEST_VMCS_REVISION 0x4e564d31u /* "NVM1" */
+struct nest_vmcs_page {
+	uint32_t revision;     /* NEST_VMCS_REVISION */
+	uint32_t abort;        /* VMX-abort indicator */
+	uint32_t clean;        /* NEST_GROUP_* */
+	uint32_t reserved[13];
+	uint64_t field[NEST_VMCS_SLOTS]; /* zero-extended; what does not exist is ignored */
+};
+_Static_assert(sizeof(struct nest_vmcs_page) <= 4096, "ABI page");
 
 #define NEST_ALLOC_PARKED (1u << 0)
 #define NEST_ALLOC_OTHER (1u << 1)

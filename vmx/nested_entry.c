@@ -73,11 +73,6 @@ bool nested_in_l2(const struct vcpu *v) { return v->nested && v->loaded == &v->n
 bool nested_vmx_on(const struct vcpu *v) { return v->nested && v->nested->vmx_on; }
 
 /* ---- checks ---- */
-static bool pae_guest(const struct vmcs12 *f)
-{
-	return (f->GUEST_CR0 & CR0_PG) && (f->GUEST_CR4 & CR4_PAE) && !(f->ENTRY_CONTROLS & ENTRY_IA32E);
-}
-
 static void collect_pdptes(struct vcpu *v, struct check_ctx *c)
 {
 	const struct vmcs12 *f = c->f;
@@ -178,6 +173,11 @@ static void load_guest(struct vcpu *v)
 		v->nested->in02_valid = false; /* fields of vmcs02 may have changed under the copy */
 }
 
+static bool unchanged(const struct nested *n)
+{
+	return n->in02_valid && !(n->dirty & ~(u32)NEST_GROUP_BITMAPS) && check_plain(&n->v12, n->rflags_saved);
+}
+
 static enum exit_action enter(struct vcpu *v, bool launch)
 {
 	struct nested *n = v->nested;
@@ -188,13 +188,19 @@ static enum exit_action enter(struct vcpu *v, bool launch)
 	if (!may_enter(v, launch, &a))
 		return a;
 	shadow_to_v12(v);
+	n->dirty |= NEST_GROUP_BITMAPS; /* nobody tells when they change */
+	n->launching = launch;
+	if (unchanged(n)) {
+		n->launched12 = true;
+		load_guest(v);
+		return EXIT_RESUME;
+	}
 	collect(v, &c);
 	bad = checks_run(checks_ctl, nr_checks_ctl, &c);
 	if (!bad)
 		bad = checks_run(checks_host, nr_checks_host, &c);
 	if (bad)
 		return insn_fail(v, bad->failure);
-	n->launching = launch;
 	n->ran = false;
 	bad = checks_run(checks_guest, nr_checks_guest, &c);
 	if (bad) {

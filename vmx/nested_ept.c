@@ -129,8 +129,11 @@ struct ept02 *ept02_select(struct vcpu *v, u64 eptp12)
 {
 	struct nested *n = v->nested;
 	u64 key = eptp12 & EPT_ADDR;
-	struct ept02 *e = find(n, key);
+	struct ept02 *e = n->ept;
 
+	if (e && !unused(e) && e->eptp12 == key)
+		return e;
+	e = find(n, key);
 	n->ept = NULL;
 	if (!e) {
 		e = oldest(n);

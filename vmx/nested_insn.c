@@ -260,6 +260,7 @@ enum exit_action exit_vmwrite(struct vcpu *v)
 	if (field_type(encoding) == FIELD_TYPE_READ_ONLY && !(nested_caps.misc & VMX_MISC_VMWRITE_RO))
 		return insn_fail(v, INSN_ERR_READ_ONLY);
 	vmcs12_write(&n->v12, &nested_caps, encoding, value);
+	n->dirty |= vmcs_group((u32)encoding & ~(u32)VMCS_ENC_HIGH);
 	return insn_succeed();
 }
 

@@ -89,8 +89,10 @@ struct nested {
 	bool entered;                /* vmcs02 has been launched */
 	bool ran;                    /* L2 has executed since L1's VMLAUNCH or VMRESUME */
 	bool launching;              /* that was a VMLAUNCH */
+	u32 dirty;                   /* NEST_GROUP_*: what of v12 is not in vmcs02 yet */
+	u64 rflags_saved;            /* L2's at its last exit */
 	bool in02_valid;
-	struct vmcs12 in02;          /* what the fields of vmcs02 hold, if in02_valid: only differences are written */
+	struct vmcs12 in02;          /* what some fields of vmcs02 hold, if in02_valid: nested_state.c */
 	u32 pin02;                   /* pin-based controls by the merge */
 	u32 proc02;                  /* primary controls by the merge, and what we added to them */
 	u32 ours;
@@ -123,6 +125,10 @@ static inline bool proc12(const struct vmcs12 *f, u64 bit) { return f->PROC_CONT
 static inline bool proc2_12(const struct vmcs12 *f, u64 bit)
 {
 	return (f->PROC_CONTROLS & PROC_SECONDARY) && (f->PROC2_CONTROLS & bit);
+}
+static inline bool pae_guest(const struct vmcs12 *f)
+{
+	return (f->GUEST_CR0 & CR0_PG) && (f->GUEST_CR4 & CR4_PAE) && !(f->ENTRY_CONTROLS & ENTRY_IA32E);
 }
 static inline bool canonical(u64 a) { return (u64)((s64)(a << 16) >> 16) == a; }
 
@@ -161,6 +167,8 @@ extern const struct check checks_ctl[], checks_host[], checks_guest[];
 extern const u32 nr_checks_ctl, nr_checks_host, nr_checks_guest;
 /* The first row that does not hold, or NULL. */
 const struct check *checks_run(const struct check *rows, u32 n, const struct check_ctx *c);
+/* All three tables hold whatever else f says, given that they held before its hot fields changed. nested_check_plain.c */
+bool check_plain(const struct vmcs12 *f, u64 rflags_before);
 /* An EPTP that VM entry accepts. */
 bool check_eptp(const struct nested_caps *c, u64 eptp);
 bool check_pat(u64 pat);

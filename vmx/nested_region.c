@@ -60,6 +60,7 @@ void region_load(struct vcpu *v, u64 gpa)
 		n->launched12 = false;
 	}
 	clean(&n->v12);
+	n->dirty = NEST_GROUPS_ALL;
 	n->current_gpa = gpa;
 	shadow_attach(v);
 }

@@ -10,8 +10,8 @@
 #include "vmx/nested_priv.h"
 #include "vmx/vmcs.h"
 
-struct shadowed { u16 enc, offset; };
-#define SHADOWED(name) { VMCS_##name, offsetof(struct vmcs12, name) }
+struct shadowed { u16 enc, offset; u8 group; };
+#define SHADOWED(name) { VMCS_##name, offsetof(struct vmcs12, name), 0 }
 
 /* What L1 only reads. */
 static const struct shadowed read_only[] = {
@@ -72,7 +72,7 @@ static u32 choose(struct nested *n, struct shadowed *out, const struct shadowed 
 
 	for (u32 i = 0; i < nr; i++)
 		if (vmcs12_field(&n->v12, &nested_caps, list[i].enc))
-			out[chosen++] = list[i];
+			out[chosen++] = (struct shadowed){ list[i].enc, list[i].offset, (u8)vmcs_group(list[i].enc) };
 	return chosen;
 }
 
@@ -178,8 +178,12 @@ void shadow_to_v12(struct vcpu *v)
 		return;
 	begin(s);
 	for (u32 i = 0; i < s->nr_rw; i++) {
-		u64 value = vmread(s->rw[i].enc);
-		*place(&n->v12, s->rw[i].offset) = *place(&s->held, s->rw[i].offset) = value;
+		u64 value = vmread_again(s->rw[i].enc), *held = place(&s->held, s->rw[i].offset);
+
+		if (*held == value)
+			continue;
+		*place(&n->v12, s->rw[i].offset) = *held = value;
+		n->dirty |= s->rw[i].group;
 	}
 	end(v);
 }

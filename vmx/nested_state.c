@@ -1,8 +1,9 @@
 /*
  * L2's state between vmcs12 and vmcs02, and the fields of vmcs02 that come from the merge.
  *
- * Invariant: while in02_valid, n->in02 equals vmcs02 for every field written here, so only differences cost a VMWRITE; state_save
- * makes it true again after L2 ran. No address of vmcs12 is put into vmcs02 but through vm_gpa_to_hpa.
+ * Invariant: a group of fields that is not in n->dirty is in vmcs02 what v12 says (merged where the merge has a say); while
+ * in02_valid, n->in02 equals vmcs02 for the fields that go through put(). No address of vmcs12 is put into vmcs02 but through
+ * vm_gpa_to_hpa.
  */
 #include <string.h>
 
@@ -12,28 +13,20 @@
 #include "vmx/vlapic.h"
 #include "vmx/vmcs.h"
 
-struct field_ref { u16 enc, offset; };
-#define REF(name) { VMCS_##name, offsetof(struct vmcs12, name) }
-
-/* Guest state that goes both ways as it is. */
-static const struct field_ref guest_fields[] = {
-	REF(GUEST_ES_SEL), REF(GUEST_CS_SEL), REF(GUEST_SS_SEL), REF(GUEST_DS_SEL), REF(GUEST_FS_SEL), REF(GUEST_GS_SEL),
-	REF(GUEST_LDTR_SEL), REF(GUEST_TR_SEL),
-	REF(GUEST_ES_LIMIT), REF(GUEST_CS_LIMIT), REF(GUEST_SS_LIMIT), REF(GUEST_DS_LIMIT), REF(GUEST_FS_LIMIT), REF(GUEST_GS_LIMIT),
-	REF(GUEST_LDTR_LIMIT), REF(GUEST_TR_LIMIT), REF(GUEST_GDTR_LIMIT), REF(GUEST_IDTR_LIMIT),
-	REF(GUEST_ES_AR), REF(GUEST_CS_AR), REF(GUEST_SS_AR), REF(GUEST_DS_AR), REF(GUEST_FS_AR), REF(GUEST_GS_AR),
-	REF(GUEST_LDTR_AR), REF(GUEST_TR_AR),
-	REF(GUEST_ES_BASE), REF(GUEST_CS_BASE), REF(GUEST_SS_BASE), REF(GUEST_DS_BASE), REF(GUEST_FS_BASE), REF(GUEST_GS_BASE),
-	REF(GUEST_LDTR_BASE), REF(GUEST_TR_BASE), REF(GUEST_GDTR_BASE), REF(GUEST_IDTR_BASE),
-	REF(GUEST_SYSENTER_CS), REF(GUEST_SYSENTER_ESP), REF(GUEST_SYSENTER_EIP),
-	REF(GUEST_CR3), REF(GUEST_RSP), REF(GUEST_RIP), REF(GUEST_RFLAGS), REF(GUEST_PENDING_DBG), REF(GUEST_INTERRUPTIBILITY),
-};
-
+/* Guest state that goes both ways as it is: what nearly every exit changes, the segments, the rest. */
+#define HOT_STATE(F) \
+	F(GUEST_RIP) F(GUEST_RSP) F(GUEST_RFLAGS) F(GUEST_PENDING_DBG) F(GUEST_INTERRUPTIBILITY)
+#define SEGMENT_STATE(F) \
+	F(GUEST_ES_SEL) F(GUEST_CS_SEL) F(GUEST_SS_SEL) F(GUEST_DS_SEL) F(GUEST_FS_SEL) F(GUEST_GS_SEL) F(GUEST_LDTR_SEL) \
+	F(GUEST_TR_SEL) F(GUEST_ES_LIMIT) F(GUEST_CS_LIMIT) F(GUEST_SS_LIMIT) F(GUEST_DS_LIMIT) F(GUEST_FS_LIMIT) \
+	F(GUEST_GS_LIMIT) F(GUEST_LDTR_LIMIT) F(GUEST_TR_LIMIT) F(GUEST_GDTR_LIMIT) F(GUEST_IDTR_LIMIT) F(GUEST_ES_AR) \
+	F(GUEST_CS_AR) F(GUEST_SS_AR) F(GUEST_DS_AR) F(GUEST_FS_AR) F(GUEST_GS_AR) F(GUEST_LDTR_AR) F(GUEST_TR_AR) \
+	F(GUEST_ES_BASE) F(GUEST_CS_BASE) F(GUEST_SS_BASE) F(GUEST_DS_BASE) F(GUEST_FS_BASE) F(GUEST_GS_BASE) \
+	F(GUEST_LDTR_BASE) F(GUEST_TR_BASE) F(GUEST_GDTR_BASE) F(GUEST_IDTR_BASE)
+#define REGISTER_STATE(F) F(GUEST_SYSENTER_CS) F(GUEST_SYSENTER_ESP) F(GUEST_SYSENTER_EIP) F(GUEST_CR3)
 /* Controls that are L1's alone and always exist in the hardware. */
-static const struct field_ref control_fields[] = {
-	REF(PF_ERROR_MASK), REF(PF_ERROR_MATCH), REF(CR3_TARGET_COUNT), REF(CR3_TARGET_0), REF(CR3_TARGET_1), REF(CR3_TARGET_2),
-	REF(CR3_TARGET_3),
-};
+#define OWN_CONTROLS(F) \
+	F(PF_ERROR_MASK) F(PF_ERROR_MATCH) F(CR3_TARGET_COUNT) F(CR3_TARGET_0) F(CR3_TARGET_1) F(CR3_TARGET_2) F(CR3_TARGET_3)
 
 static u64 *member(struct vmcs12 *f, u16 offset) { return (u64 *)((u8 *)f + offset); }
 
@@ -49,12 +42,6 @@ static void put(struct nested *n, u16 enc, u16 offset, u64 value)
 #define PUT(n, name, value) put(n, VMCS_##name, offsetof(struct vmcs12, name), value)
 /* Read a field back: in02 and the return value. */
 #define GET(n, name) ((n)->in02.name = vmread(VMCS_##name))
-
-static void put_list(struct nested *n, const struct field_ref *list, u32 nr)
-{
-	for (u32 i = 0; i < nr; i++)
-		put(n, list[i].enc, list[i].offset, *member(&n->v12, list[i].offset));
-}
 
 /* ---- entry ---- */
 u64 state_cr0_owned(const struct vcpu *v) { return vcpu_cr0_owned(v) & ~(CR0_PE | CR0_PG | CR0_WP); }
@@ -172,14 +159,11 @@ static void put_optional(struct nested *n)
 {
 	const struct vmcs12 *f = &n->v12;
 
-	if (proc12(f, PROC_TPR_SHADOW)) {
+	if (proc12(f, PROC_TPR_SHADOW))
 		PUT(n, VIRTUAL_APIC_ADDR, n->virtual_apic.v);
-		PUT(n, TPR_THRESHOLD, f->TPR_THRESHOLD);
-	}
 	if (proc2_12(f, PROC2_APIC_ACCESS))
 		PUT(n, APIC_ACCESS_ADDR, n->apic_access.v);
 	if (proc2_12(f, PROC2_VIRT_INT)) {
-		PUT(n, GUEST_INTERRUPT_STATUS, f->GUEST_INTERRUPT_STATUS);
 		PUT(n, EOI_EXIT_0, f->EOI_EXIT_0);
 		PUT(n, EOI_EXIT_1, f->EOI_EXIT_1);
 		PUT(n, EOI_EXIT_2, f->EOI_EXIT_2);
@@ -191,8 +175,40 @@ static void put_optional(struct nested *n)
 		PUT(n, PLE_GAP, f->PLE_GAP);
 		PUT(n, PLE_WINDOW, f->PLE_WINDOW);
 	}
+}
+
+/* What nearly every exit changes. */
+static void put_hot(struct nested *n)
+{
+	const struct vmcs12 *f = &n->v12;
+
+#define WRITE_FIELD(name) vmwrite_again(VMCS_##name, f->name);
+	HOT_STATE(WRITE_FIELD)
+	if (proc12(f, PROC_TPR_SHADOW))
+		PUT(n, TPR_THRESHOLD, f->TPR_THRESHOLD);
+	if (proc2_12(f, PROC2_VIRT_INT))
+		PUT(n, GUEST_INTERRUPT_STATUS, f->GUEST_INTERRUPT_STATUS);
 	if (pin12(f, PIN_PREEMPTION_TIMER))
 		PUT(n, PREEMPTION_TIMER, f->PREEMPTION_TIMER);
+}
+
+static void put_state(struct nested *n, u32 dirty)
+{
+	const struct vmcs12 *f = &n->v12;
+
+	if (dirty & NEST_GROUP_SEGMENTS) {
+		SEGMENT_STATE(WRITE_FIELD)
+	}
+	if (dirty & NEST_GROUP_REGISTERS) {
+		REGISTER_STATE(WRITE_FIELD)
+	}
+	if (dirty & NEST_GROUP_CONTROLS) {
+		OWN_CONTROLS(WRITE_FIELD)
+	}
+}
+
+static void put_pdptes(struct nested *n)
+{
 	PUT(n, GUEST_PDPTE0, n->pdpte[0]);
 	PUT(n, GUEST_PDPTE1, n->pdpte[1]);
 	PUT(n, GUEST_PDPTE2, n->pdpte[2]);
@@ -264,32 +280,46 @@ static void take_event(struct vcpu *v)
 	v->event.insn_len = soft ? (u32)f->ENTRY_INSN_LEN : 0;
 }
 
+/* MSRs and debug registers, of which L2 inherits L1's where vmcs12 does not load them. */
+static void put_inherited(struct nested *n, const struct l1_state *l1)
+{
+	PUT(n, GUEST_PAT, l1->pat);
+	PUT(n, GUEST_EFER, l1->efer);
+	PUT(n, GUEST_DR7, l1->dr7);
+	PUT(n, GUEST_DEBUGCTL, l1->debugctl);
+}
+
 void state_enter(struct vcpu *v)
 {
 	struct nested *n = v->nested;
 	const struct vmcs12 *f = &n->v12;
+	u32 dirty = n->in02_valid ? n->dirty : NEST_GROUPS_ALL;
 	struct l1_state l1;
 
 	read_l1(f, &l1);
-	translate_pages(v);
-	merge_bitmaps(v);
+	if (dirty & NEST_GROUP_CONTROLS)
+		translate_pages(v);
+	if (dirty & (NEST_GROUP_BITMAPS | NEST_GROUP_CONTROLS))
+		merge_bitmaps(v);
 	vcpu_load_vmcs(v, &n->vmcs02);
 	if (!n->vmcs02_ready)
 		write_constants(v);
-	put_merged(v);
-	put_list(n, guest_fields, ARRAY_SIZE(guest_fields));
-	put_list(n, control_fields, ARRAY_SIZE(control_fields));
-	put_optional(n);
-	PUT(n, GUEST_PAT, l1.pat);
-	PUT(n, GUEST_EFER, l1.efer);
-	PUT(n, GUEST_DR7, l1.dr7);
-	PUT(n, GUEST_DEBUGCTL, l1.debugctl);
+	if (dirty & (NEST_GROUP_CONTROLS | NEST_GROUP_REGISTERS))
+		put_merged(v);
+	put_state(n, dirty);
+	put_hot(n);
+	if (dirty & NEST_GROUP_CONTROLS)
+		put_optional(n);
+	if (pae_guest(f))
+		put_pdptes(n);
+	put_inherited(n, &l1);
 	n->l2_halted = f->GUEST_ACTIVITY == ACTIVITY_HLT;
 	n->activity02 = ACTIVITY_ACTIVE;
 	PUT(n, GUEST_ACTIVITY, ACTIVITY_ACTIVE);
 	put_ept_and_vpid(v);
 	take_event(v);
 	n->in02_valid = true;
+	n->dirty = 0;
 	n->ran = false;
 }
 
@@ -359,12 +389,12 @@ void state_save(struct vcpu *v)
 {
 	struct nested *n = v->nested;
 
-	for (u32 i = 0; i < ARRAY_SIZE(guest_fields); i++) {
-		u64 value = vmread(guest_fields[i].enc);
-
-		*member(&n->in02, guest_fields[i].offset) = value;
-		*member(&n->v12, guest_fields[i].offset) = value;
-	}
+#define SAVE_FIELD(name) n->v12.name = vmread_again(VMCS_##name);
+	n->v12.GUEST_RIP = vmread(VMCS_GUEST_RIP); /* checked, for all that follow */
+	HOT_STATE(SAVE_FIELD)
+	SEGMENT_STATE(SAVE_FIELD)
+	REGISTER_STATE(SAVE_FIELD)
+	n->rflags_saved = n->v12.GUEST_RFLAGS;
 	save_control_registers(v);
 	save_optional(n);
 	/* PDPTEs are in use with PAE paging only (SDM 3C, Saving Guest State); otherwise what vmcs02 holds is undefined. */

@@ -5,6 +5,9 @@
 #ifndef VMX_VMCS_FIELDS_H
 #define VMX_VMCS_FIELDS_H
 
+#include "core/abi.h"
+#include "core/types.h"
+
 #define VMCS_FIELDS(F) \
 	/* 16-bit control */ \
 	F(VPID, 0x0000) F(PI_NOTIFICATION_VECTOR, 0x0002) F(EPTP_INDEX, 0x0004) \
@@ -77,5 +80,33 @@ enum vmcs_field {
 #define VMCS_ENC_INDEX BITS(9, 1)
 #define VMCS_ENC_TYPE BITS(11, 10)    /* 0 control, 1 read-only data, 2 guest state, 3 host state */
 #define VMCS_ENC_WIDTH BITS(14, 13)   /* 0 = 16, 1 = 64, 2 = 32, 3 = natural */
+
+/*
+ * The group of core/abi.h (NEST_GROUP_*) that a field belongs to; 0: the hot ones, and what is only read. Constant for a constant.
+ */
+static inline u32 vmcs_group(u32 enc)
+{
+	switch (enc) {
+	case VMCS_GUEST_RIP: case VMCS_GUEST_RSP: case VMCS_GUEST_RFLAGS: case VMCS_GUEST_PENDING_DBG:
+	case VMCS_GUEST_INTERRUPTIBILITY: case VMCS_GUEST_ACTIVITY: case VMCS_GUEST_INTERRUPT_STATUS: case VMCS_PREEMPTION_TIMER:
+	case VMCS_ENTRY_INTR_INFO: case VMCS_ENTRY_EXCEPTION_ERROR: case VMCS_ENTRY_INSN_LEN: case VMCS_TPR_THRESHOLD:
+		return 0;
+	case VMCS_CR0_MASK: case VMCS_CR4_MASK: case VMCS_CR0_READ_SHADOW: case VMCS_CR4_READ_SHADOW:
+		return NEST_GROUP_REGISTERS;
+	case VMCS_GUEST_GDTR_BASE: case VMCS_GUEST_IDTR_BASE: case VMCS_GUEST_GDTR_LIMIT: case VMCS_GUEST_IDTR_LIMIT:
+		return NEST_GROUP_SEGMENTS;
+	}
+	switch (enc >> 10 & 3) { /* VMCS_ENC_TYPE */
+	case 0:
+		return NEST_GROUP_CONTROLS;
+	case 1:
+		return 0;
+	case 3:
+		return NEST_GROUP_HOST;
+	}
+	bool segment = (enc >= VMCS_GUEST_ES_SEL && enc <= VMCS_GUEST_TR_SEL) || (enc >= VMCS_GUEST_ES_LIMIT && enc <= VMCS_GUEST_TR_AR) ||
+		       (enc >= VMCS_GUEST_ES_BASE && enc <= VMCS_GUEST_TR_BASE);
+	return segment ? NEST_GROUP_SEGMENTS : NEST_GROUP_REGISTERS;
+}
 
 #endif

@@ -73,6 +73,10 @@ static inline u64 vmread_again(enum vmcs_field field)
 	__asm__ volatile("vmread %1,%0" : "=r"(x) : "r"((u64)field) : "cc", "memory");
 	return x;
 }
+static inline void vmwrite_again(enum vmcs_field field, u64 v)
+{
+	__asm__ volatile("vmwrite %1,%0" : : "r"((u64)field), "rm"(v) : "cc", "memory");
+}
 
 struct invept_desc { u64 eptp, zero; };
 struct invvpid_desc { u64 vpid, linear; };
