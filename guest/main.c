@@ -42,6 +42,8 @@ static const struct work works[] = {
 	{ "exits", work_exits, "one kind of exit many times" },
 	{ "torture", work_torture, "hypercalls and instructions that must fail" },
 	{ "torture-nic", work_torture_nic, "NIC calls and registers that must fail" },
+	{ "torture-virtio", work_torture_virtio, "the emulated network device driven wrongly in every way" },
+	{ "torture-virtio-end", work_torture_virtio_end, "end while two vCPUs change its modes" },
 	{ "torture-vmx", work_torture_vmx, "VMX instructions that must fail" },
 	{ "attack", work_attack, "DMA where it must not reach" },
 	{ "spin", work_spin, "loop for ever" },

@@ -28,6 +28,8 @@ u32 work_tscloop(const struct cmdline *c);
 u32 work_exits(const struct cmdline *c);
 u32 work_torture(const struct cmdline *c);
 u32 work_torture_nic(const struct cmdline *c);
+u32 work_torture_virtio(const struct cmdline *c);
+u32 work_torture_virtio_end(const struct cmdline *c);
 u32 work_torture_vmx(const struct cmdline *c);
 u32 work_attack(const struct cmdline *c);
 u32 work_spin(const struct cmdline *c);
