@@ -1,8 +1,9 @@
 /*
  * conform.elf: conformance of VMX with the SDM, as a multiboot kernel that runs on the bare machine and as a guest at any depth.
  *
- * Command line: names of groups (all without any), sample=n (every n-th of what is many). The last line is "conform: N passed, N failed"; the
- * machine ends by the exit port with 0, 1 (something failed) or 3 (cannot run).
+ * Command line: names of groups (all without any), sample=n (every n-th of the many: encodings, random states), rows=n (every n-th row of
+ * the tables). The last line is "conform: N passed, N failed"; the machine ends by the exit port with 0, 1 (something failed) or 3 (cannot
+ * run).
  */
 #include "core/multiboot2.h"
 
@@ -28,8 +29,10 @@
 struct mb1_info { u32 flags, mem_lower, mem_upper, boot_device, cmdline; };
 void guest_main(u32 magic, u32 mbi) __noreturn; /* from guest/start.S */
 
-static const struct { const char *name; void (*run)(u32 sample); } groups[] = {
-	{ "insn", group_insn },
+static const struct { const char *name; void (*run)(u32 every); const char *option; } groups[] = {
+	{ "insn", group_insn, "rows" },
+	{ "fields", group_fields, "sample" },
+	{ "entry", group_entry, "rows" },
 };
 
 static struct boot boot;
@@ -107,11 +110,10 @@ void guest_main(u32 magic, u32 mbi)
 	printf("conform: up, \"%s\"\n", boot.cmdline);
 	if ((err = session_init()))
 		cannot_run(err);
-	u32 sample = (u32)MAX(cmdline_u64(&cmdline, "sample", 1), 1ull);
 	for (u32 i = 0; i < ARRAY_SIZE(groups); i++)
 		if (wanted(groups[i].name)) {
 			report_group(groups[i].name);
-			groups[i].run(sample);
+			groups[i].run((u32)MAX(cmdline_u64(&cmdline, groups[i].option, 1), 1ull));
 		}
 	printf("conform: %u passed, %u failed\n", report_passed(), report_failed());
 	nest_exit(report_failed() ? EXIT_FAILED : EXIT_GOOD);

@@ -1,6 +1,9 @@
 # conform.elf: a hypervisor's conformance tests as a multiboot kernel, and an ISO that boots it on the bare machine.
+CONFORM_VECTORS := tests/conform/base.c tests/conform/vectors_ctl.c tests/conform/vectors_inject.c tests/conform/vectors_host.c \
+	tests/conform/vectors_guest.c tests/conform/vectors_segment.c tests/conform/vectors_state.c
 CONFORM_SRCS := tests/conform/multiboot1.S tests/conform/pieces.S tests/conform/main.c tests/conform/report.c tests/conform/session.c \
-	tests/conform/insn.c tests/conform/insn_operands.c
+	tests/conform/insn.c tests/conform/insn_operands.c tests/conform/fields.c \
+	tests/conform/world.S tests/conform/world.c tests/conform/entry.c $(CONFORM_VECTORS)
 CONFORM_GUEST := guest/start.S guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c
 CONFORM_OBJS = $(call objects,$(CONFORM_GUEST) $(CONFORM_SRCS))
