@@ -64,6 +64,7 @@ static const struct work works[] = {
 static const struct option options[] = {
 	{ "ip", OPTION_IP, 1, 0xfffffffe, NULL },
 	{ "peer", OPTION_IP, 1, 0xfffffffe, NULL },
+	{ "group", OPTION_IP, 0xe0000000, 0xefffffff, NULL },
 	{ "port", OPTION_NUMBER, 1, 65535, NULL },
 	{ "nic", OPTION_NUMBER, 0, 63, NULL },
 	{ "irq", OPTION_NUMBER, 0, 1, NULL },

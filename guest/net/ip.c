@@ -243,10 +243,30 @@ static void input_udp(struct ip_stack *s, const u8 *mac, const u8 *h, const u8 *
 	}
 }
 
-/* To all on our network (a /24), or to all there is; only in a broadcast frame. */
-static bool is_broadcast(const struct ip_stack *s, u32 to) { return to == 0xffffffff || to == (s->addr | 0xff); }
+void ip_group_mac(u32 group, u8 mac[6])
+{
+	memcpy(mac, (const u8[6]){ 0x01, 0, 0x5e, group >> 16 & 0x7f, group >> 8 & 0xff, group & 0xff }, 6);
+}
 
-static void input_ip(struct ip_stack *s, const u8 *mac, const u8 *h, u32 len, bool group)
+static bool is_our_group(const struct ip_stack *s, const u8 *frame)
+{
+	u8 mac[6];
+
+	if (!s->group)
+		return false;
+	ip_group_mac(s->group, mac);
+	return !memcmp(frame, mac, 6);
+}
+
+/* To us; to all on our network (a /24), to all there is, to our group, in a frame of that kind only. */
+static bool is_for_us(const struct ip_stack *s, const u8 *frame, u32 to)
+{
+	if (!memcmp(frame, eth_broadcast, 6))
+		return to == s->addr || to == 0xffffffff || to == (s->addr | 0xff);
+	return is_our_group(s, frame) ? to == s->group : to == s->addr;
+}
+
+static void input_ip(struct ip_stack *s, const u8 *frame, const u8 *mac, const u8 *h, u32 len)
 {
 	u32 header = len < IP_HEADER ? 0 : (h[0] & 15) * 4u;
 	u32 total = len < IP_HEADER ? 0 : get16(h + 2);
@@ -255,8 +275,7 @@ static void input_ip(struct ip_stack *s, const u8 *mac, const u8 *h, u32 len, bo
 		s->count.malformed++;
 	} else if (ip_sum(h, header, 0) != 0xffff) {
 		s->count.bad_checksum++;
-	} else if ((get32(h + 16) != s->addr && !(group && is_broadcast(s, get32(h + 16)))) || get32(h + 12) == 0 ||
-		   get32(h + 12) == s->addr) {
+	} else if (!is_for_us(s, frame, get32(h + 16)) || get32(h + 12) == 0 || get32(h + 12) == s->addr) {
 		s->count.foreign++;
 	} else if (h[9] == PROTO_ICMP && get32(h + 16) == s->addr) { /* broadcasts are for UDP only */
 		input_icmp(s, mac, get32(h + 12), h + header, total - header);
@@ -278,12 +297,12 @@ void ip_input(struct ip_stack *s, const u8 *frame, u32 len)
 	u32 body_len = len - ETH_HEADER;
 	if (!memcmp(mac, s->mac, 6))
 		s->count.own++;
-	else if ((memcmp(frame, s->mac, 6) && memcmp(frame, eth_broadcast, 6)) || mac[0] & 1)
+	else if ((memcmp(frame, s->mac, 6) && memcmp(frame, eth_broadcast, 6) && !is_our_group(s, frame)) || mac[0] & 1)
 		s->count.foreign++;
 	else if (get16(frame + 12) == TYPE_ARP)
 		input_arp(s, body, body_len);
 	else if (get16(frame + 12) == TYPE_IP)
-		input_ip(s, mac, body, body_len, frame[0] & 1);
+		input_ip(s, frame, mac, body, body_len);
 	else
 		s->count.foreign++;
 }

@@ -43,6 +43,7 @@ struct ip_stack {
 	/* set by the owner */
 	u8 mac[6];
 	u32 addr;               /* 10.0.0.2 = 0x0a000002 */
+	u32 group;              /* a group that we belong to: its datagrams are for us, too; 0: none */
 	void *arg;
 	void (*tx)(void *arg, const u8 *frame, u32 len);
 	void (*udp)(void *arg, const struct udp_datagram *d);                             /* may be NULL */
@@ -55,6 +56,8 @@ struct ip_stack {
 	struct ip_counts count;
 };
 
+/* The address of an IPv4 group's frames (RFC 1112). */
+void ip_group_mac(u32 group, u8 mac[6]);
 void ip_init(struct ip_stack *s, const u8 mac[6], u32 addr);
 /* Take one received frame and answer it where that is due. */
 void ip_input(struct ip_stack *s, const u8 *frame, u32 len);

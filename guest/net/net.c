@@ -41,7 +41,7 @@ static enum nic_wait wait_mode(const struct cmdline *c)
 
 int net_open(struct net *n, const struct cmdline *c)
 {
-	u32 addr = cmdline_ip(c, "ip", DEFAULT_IP);
+	u32 addr = cmdline_ip(c, "ip", DEFAULT_IP), group = cmdline_ip(c, "group", 0);
 	int err;
 
 	memset(n, 0, sizeof(*n));
@@ -50,12 +50,17 @@ int net_open(struct net *n, const struct cmdline *c)
 	n->nic.flags = cmdline_is(c, "virtio", "plain") ? NIC_PLUGIN_FLAG_PLAIN : 0;
 	n->nic.rx = rx;
 	n->nic.rx_arg = n;
+	if (group) {
+		n->nic.nr_groups = 1;
+		ip_group_mac(group, n->nic.group[0]);
+	}
 	if (port_totals(n->nic.port, &n->before))
 		memset(&n->before, 0, sizeof(n->before));
 	if ((err = nic_open(&n->nic)))
 		return err;
 	const u8 *mac = n->nic.info.mac;
 	ip_init(&n->ip, mac, addr);
+	n->ip.group = group;
 	n->ip.arg = n;
 	n->ip.tx = tx;
 	printf("guest: nic: port %u, %s, %02x:%02x:%02x:%02x:%02x:%02x, ip %u.%u.%u.%u, %s\n", n->nic.port, nic_plugin_name(&n->nic),

@@ -19,7 +19,8 @@
 #include "core/plugin.h"
 #include "guest/net/pci.h"
 
-#define NIC_SHELL_VERSION 2u
+#define NIC_SHELL_VERSION 3u
+#define NIC_GROUPS 8u
 #define NIC_VECTOR 0x40        /* of the virtual function */
 #define NIC_EMU_VECTOR 0x41    /* of the emulated device: frames, and changes of its configuration */
 #define NIC_CONFIG_VECTOR 0x42
@@ -55,6 +56,8 @@ struct nic {
 	u32 port;
 	enum nic_wait wait;
 	u32 flags;             /* NIC_PLUGIN_FLAG_* for the virtio plugin */
+	u32 nr_groups;         /* group addresses whose frames are wanted, besides broadcasts; 0: all that can be had. More than these may come */
+	u8 group[NIC_GROUPS][6];
 	void (*rx)(void *arg, const u8 *frame, u32 len);
 	void *rx_arg;
 	/*

@@ -47,7 +47,11 @@ static int configure(struct nic *n)
 {
 	struct nest_nic_conf conf = { .what = NEST_CONF_MAX_FRAME, .max_frame = MIN(n->info.max_frame, 1518u) };
 
-	if (n->info.caps & NEST_CAP_PROMISC_GROUPS) {
+	if (n->nr_groups) {
+		conf.what |= NEST_CONF_GROUPS;
+		conf.nr_groups = MIN(n->nr_groups, NIC_GROUPS);
+		memcpy(conf.group, n->group, conf.nr_groups * sizeof(n->group[0]));
+	} else if (n->info.caps & NEST_CAP_PROMISC_GROUPS) {
 		conf.what |= NEST_CONF_PROMISC;
 		conf.flags = NEST_CONF_FLAG_ALL_GROUPS;
 	}

@@ -1,13 +1,13 @@
 /*
  * The blast protocol: both ends send `count` numbered datagrams with a known content to each other at the same time, windowed,
  * never repeated, and compare at the end what each has counted. The other end is tests/peers/blast_peer.py. A run has one stream of
- * unicast datagrams, and may have a second one beside it whose DATA packets are broadcasts; each numbers its own.
+ * unicast datagrams, and may have two more beside it, whose DATA packets are broadcasts and multicasts; each numbers its own.
  *
  * A packet is one UDP payload: a header, all numbers big-endian, then `len` bytes.
  *
- *   0  u32 magic "NBL1"    4  u8 version 2    5  u8 type    6  u16 len    8  u32 run    12 u32 seq    16 u32 ack
+ *   0  u32 magic "NBL1"    4  u8 version 3    5  u8 type    6  u16 len    8  u32 run    12 u32 seq    16 u32 ack
  *
- * type: bit 7 is set in all packets of the broadcast stream.
+ * type: bits 7:6 are the stream's number: 0 unicast, 1 broadcast, 2 multicast.
  * run: chosen by the guest, on every packet; another one is a leftover of an earlier run and ignored. ack, on every packet: the
  * number of the data packet that the sender of this packet expects next.
  *
@@ -30,17 +30,18 @@
 #include "core/types.h"
 
 #define BLAST_MAGIC 0x4e424c31u
-#define BLAST_VERSION 2
+#define BLAST_VERSION 3
 #define BLAST_HEADER 20u
 #define BLAST_SIZE_MAX 1472u
 #define BLAST_WINDOW_MAX 192u
 #define BLAST_PORT 7001
-#define BLAST_GROUP 0x80u      /* in type */
+#define BLAST_STREAM_SHIFT 6   /* in type */
 #define BLAST_SEEN 256u        /* numbers before `expect` of which we know whether they came: more than a window */
 
 enum blast_type { BLAST_HELLO = 1, BLAST_DATA, BLAST_ACK, BLAST_PROBE, BLAST_SUMMARY, BLAST_BYE };
 
-struct blast_conf { u32 count, window, size, run, side; bool group; };
+enum blast_stream { BLAST_UNICAST, BLAST_BROADCAST, BLAST_MULTICAST, BLAST_STREAMS };
+struct blast_conf { u32 count, window, size, run, side; enum blast_stream stream; };
 struct blast_counts { u32 tx_data, rx_data, lost, disorder, bad, dup; };
 
 struct blast {
@@ -60,8 +61,8 @@ struct blast {
 void blast_init(struct blast *b, const struct blast_conf *conf);
 /* Write one packet; its length. DATA only if blast_may_send(). */
 u32 blast_write(struct blast *b, enum blast_type type, u8 *out);
-/* Does a received payload belong to the broadcast stream? */
-bool blast_is_group(const u8 *p, u32 len);
+/* Number of the stream that a received payload belongs to; BLAST_UNICAST if it is none. */
+u32 blast_stream_of(const u8 *p, u32 len);
 /* Take one received payload of this stream. */
 void blast_read(struct blast *b, const u8 *p, u32 len);
 bool blast_may_send(const struct blast *b);

@@ -80,7 +80,7 @@ u32 blast_write(struct blast *b, enum blast_type type, u8 *out)
 	u32 len = write_body(b, type, out + BLAST_HEADER);
 
 	put32(out, BLAST_MAGIC);
-	put32(out + 4, (u32)BLAST_VERSION << 24 | ((u32)type | (b->conf.group ? BLAST_GROUP : 0)) << 16 | len);
+	put32(out + 4, (u32)BLAST_VERSION << 24 | ((u32)type | (u32)b->conf.stream << BLAST_STREAM_SHIFT) << 16 | len);
 	put32(out + 8, b->conf.run);
 	put32(out + 12, b->next);
 	put32(out + 16, b->expect);
@@ -170,7 +170,7 @@ static void read_control(struct blast *b, u32 type, u32 seq, const u8 *body, u32
 	}
 }
 
-bool blast_is_group(const u8 *p, u32 len) { return len >= BLAST_HEADER && p[5] & BLAST_GROUP; }
+u32 blast_stream_of(const u8 *p, u32 len) { return len >= BLAST_HEADER ? p[5] >> BLAST_STREAM_SHIFT : BLAST_UNICAST; }
 
 void blast_read(struct blast *b, const u8 *p, u32 len)
 {
@@ -189,7 +189,7 @@ void blast_read(struct blast *b, const u8 *p, u32 len)
 		return;
 	}
 	b->acked = MAX(b->acked, ack);
-	u32 type = p[5] & ~BLAST_GROUP;
+	u32 type = p[5] & ((1u << BLAST_STREAM_SHIFT) - 1);
 	if (type == BLAST_DATA)
 		read_data(b, get32(p + 12), p + BLAST_HEADER, len - BLAST_HEADER);
 	else

@@ -17,7 +17,7 @@
 static void take(void *arg, const struct udp_datagram *d)
 {
 	struct traffic *t = container_of((struct net *)arg, struct traffic, net);
-	u32 stream = blast_is_group(d->payload, d->len);
+	u32 stream = blast_stream_of(d->payload, d->len);
 
 	if (d->from == t->peer && d->from_port == t->port && d->to_port == t->port && stream < t->nr)
 		blast_read(&t->blast[stream], d->payload, d->len);
@@ -26,10 +26,15 @@ static void take(void *arg, const struct udp_datagram *d)
 static void send(struct traffic *t, struct blast *b, enum blast_type type)
 {
 	struct ip_stack *ip = &t->net.ip;
-	bool group = b->conf.group && type == BLAST_DATA;
+	enum blast_stream stream = type == BLAST_DATA ? b->conf.stream : BLAST_UNICAST;
 	u32 len = blast_write(b, type, ip_udp_payload(ip));
 
-	ip_udp_send(ip, group ? eth_broadcast : t->mac, group ? t->peer | 0xff : t->peer, t->port, t->port, len);
+	if (stream == BLAST_BROADCAST)
+		ip_udp_send(ip, eth_broadcast, t->peer | 0xff, t->port, t->port, len);
+	else if (stream == BLAST_MULTICAST)
+		ip_udp_send(ip, t->net.nic.group[0], ip->group, t->port, t->port, len);
+	else
+		ip_udp_send(ip, t->mac, t->peer, t->port, t->port, len);
 }
 
 /* Send a control packet again and again until *answer, at most tries times. */
@@ -71,10 +76,10 @@ static u32 agree(struct traffic *t, const char *name, u64 wait_us)
 u32 traffic_open(struct traffic *t, const struct cmdline *c, const struct blast_conf *conf, u32 nr, const char *name, bool *open)
 {
 	memset(t, 0, sizeof(*t));
-	t->nr = nr;
-	for (u32 i = 0; i < nr; i++) {
+	t->nr = nr == BLAST_MULTICAST && cmdline_get(c, "group") ? nr + 1 : nr;
+	for (u32 i = 0; i < t->nr; i++) {
 		struct blast_conf one = *conf;
-		one.group = i > 0;
+		one.stream = i;
 		blast_init(&t->blast[i], &one);
 	}
 	t->peer = cmdline_ip(c, "peer", 0x0a000001);
@@ -163,7 +168,8 @@ bool traffic_done(const struct traffic *t)
 static void report(const struct blast *b)
 {
 	const struct blast_counts *m = &b->mine, *t = &b->theirs;
-	const char *kind = b->conf.group ? "broadcast" : "unicast";
+	static const char *const kinds[] = { "unicast", "broadcast", "multicast" };
+	const char *kind = kinds[b->conf.stream];
 
 	printf("@report {\"guest\":\"blast\",\"stream\":\"%s\",\"count\":%u,\"window\":%u,\"size\":%u,\"tx_data\":%u,\"rx_data\":%u,\"lost\":%u,"
 	       "\"disorder\":%u,\"bad\":%u,\"dup\":%u,\"tx_control\":%u,\"rx_control\":%u,\"stale\":%u}\n", kind, b->conf.count,

@@ -1,5 +1,6 @@
 /*
- * Streams of the blast protocol (blast.h) over the NIC: one of unicast datagrams, and perhaps one of broadcasts beside it.
+ * Streams of the blast protocol (blast.h) over the NIC: one of unicast datagrams, and perhaps one of broadcasts beside it, and one to a group
+ * that we belong to.
  *
  * Invariant: traffic_round executes nothing that exits when the NIC is polled in pass-through: no console, no HLT, no MSR, no
  * PAUSE; only ring memory, the VF's own registers and the TSC.
@@ -10,11 +11,9 @@
 #include "guest/net/net.h"
 #include "guest/work/blast.h"
 
-#define TRAFFIC_STREAMS 2u
-
 struct traffic {
 	struct net net;
-	struct blast blast[TRAFFIC_STREAMS]; /* the second sends broadcasts */
+	struct blast blast[BLAST_STREAMS]; /* by enum blast_stream */
 	u32 nr;
 	u32 peer;
 	u16 port;
@@ -27,7 +26,7 @@ struct traffic {
 };
 
 /*
- * Open the NIC from the command line, find the peer, agree with it on `nr` streams of conf. Returns how many checks failed, with
+ * Open the NIC from the command line, find the peer, agree with it on `nr` streams of conf, and one more if we belong to a group. Returns how many checks failed, with
  * "name-…" as their names; *open says whether the NIC is open.
  */
 u32 traffic_open(struct traffic *t, const struct cmdline *c, const struct blast_conf *conf, u32 nr, const char *name, bool *open);

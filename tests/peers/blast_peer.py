@@ -2,12 +2,13 @@
 """The host's end of the guest's blast workload: numbered UDP datagrams both ways, every one checked, no repetition.
 
 Usage: blast_peer.py [--ip ADDRESS] [--port N] [--count N] [--window N] [--size N] [--timeout SECONDS] [--broadcast ADDRESS|none]
+                     [--group ADDRESS]
 
 Waits for a guest's HELLO at ADDRESS:port, takes count, window and size from it (or insists on those that are given), runs,
 and prints one line of JSON. Exit status: 0 only if both ends have counted every packet, in order and intact; 1 if not; 2 if
 nobody came or what came was no HELLO that fits. A guest that has a stream of broadcasts, too, gets one: to ADDRESS, which is the guest's
-with 255 at its end if not given, or "none" for unicast in its place (where there is no broadcast). The protocol is described in
-guest/work/blast.h.
+with 255 at its end if not given, or "none" for unicast in its place (where there is no broadcast); one that has a stream of multicasts
+gets one to the group ADDRESS (239.192.0.1). The protocol is described in guest/work/blast.h.
 """
 import argparse
 import json
@@ -17,9 +18,11 @@ import struct
 import sys
 import time
 
-MAGIC, VERSION = 0x4E424C31, 2
+MAGIC, VERSION = 0x4E424C31, 3
 HELLO, DATA, ACK, PROBE, SUMMARY, BYE = range(1, 7)
-GROUP = 0x80  # in type: of the stream of broadcasts
+STREAM_SHIFT = 6    # in type: above it the stream's number
+UNICAST, BROADCAST, MULTICAST = range(3)
+NAMES = {BROADCAST: "group", MULTICAST: "multicast"}    # in the result
 SEEN = 256    # numbers before `expect` of which we know whether they came
 HEADER = struct.Struct("!IBBHIII")  # magic, version, type, len, run, seq, ack
 HELLO_BODY = struct.Struct("!III")
@@ -43,8 +46,8 @@ class Stream:
     One stream with one guest. Numbers as in struct blast: next, acked (ours), expect, told (theirs). send_to(packet, is_data) sends.
     """
 
-    def __init__(self, send_to, group, run, count, window, size):
-        self.send_to, self.group, self.run, self.count, self.window, self.size = send_to, group, run, count, window, size
+    def __init__(self, send_to, number, run, count, window, size):
+        self.send_to, self.number, self.run, self.count, self.window, self.size = send_to, number, run, count, window, size
         self.seen = [False] * SEEN
         self.next = self.acked = self.expect = self.told = 0
         self.mine = dict.fromkeys(COUNTS, 0)
@@ -54,7 +57,7 @@ class Stream:
         self.body = size - HEADER.size
 
     def send(self, kind, body=b""):
-        packet = HEADER.pack(MAGIC, VERSION, kind | self.group, len(body), self.run, self.next, self.expect) + body
+        packet = HEADER.pack(MAGIC, VERSION, kind | self.number << STREAM_SHIFT, len(body), self.run, self.next, self.expect) + body
         self.told, self.probed = self.expect, False
         if kind == DATA:
             self.next += 1
@@ -125,7 +128,7 @@ class Stream:
         elif ack > self.next:
             self.mine["bad"] += 1
         else:
-            kind &= ~GROUP
+            kind &= (1 << STREAM_SHIFT) - 1
             self.acked = max(self.acked, ack)
             self.started |= kind != HELLO
             if kind == DATA:
@@ -155,34 +158,36 @@ class Stream:
 
 
 class Peer:
-    """One run with one guest: sockets, the unicast stream, and the stream of broadcasts if the guest says HELLO for it."""
+    """One run with one guest: sockets, the unicast stream, and those to many if the guest says HELLO for them."""
 
-    def __init__(self, sock, guest, broadcast, first_hello):
-        self.sock, self.guest, self.broadcast = sock, guest, broadcast
-        self.heard_all = None   # socket for broadcasts
+    def __init__(self, sock, guest, broadcast, group, first_hello):
+        self.sock, self.guest = sock, guest
+        self.address = {} if broadcast == "none" else {BROADCAST: broadcast or guest[0].rsplit(".", 1)[0] + ".255", MULTICAST: group}
+        self.many = {}          # sockets of the streams to many
         self.streams, self.malformed = {}, 0
         self.take(first_hello)
 
-    def group_address(self):
-        return self.broadcast or self.guest[0].rsplit(".", 1)[0] + ".255"
-
-    def open_group(self):
-        if self.broadcast == "none":
-            return
-        self.heard_all = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.heard_all.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        self.heard_all.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self.heard_all.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.heard_all.bind((self.group_address(), self.guest[1]))
-
-    def send_unicast(self, packet, _):
-        self.sock.send(packet)
-
-    def send_group(self, packet, is_data):
-        if is_data and self.heard_all:
-            self.heard_all.sendto(packet, (self.group_address(), self.guest[1]))
+    def open_many(self, number):
+        s = self.many[number] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if number == BROADCAST:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         else:
-            self.sock.send(packet)
+            ours = socket.inet_aton(self.sock.getsockname()[0])
+            s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, ours)
+            s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+            s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(self.address[number]) + ours)
+        s.bind((self.address[number], self.guest[1]))
+
+    def sender(self, number):
+        """Only DATA goes to many."""
+        def send(packet, is_data):
+            if is_data and number in self.many:
+                self.many[number].sendto(packet, (self.address[number], self.guest[1]))
+            else:
+                self.sock.send(packet)
+        return send
 
     def take(self, packet):
         good = len(packet) >= HEADER.size
@@ -192,17 +197,16 @@ class Peer:
         if not good:
             self.malformed += 1
             return
-        group = kind & GROUP
-        if kind & ~GROUP == HELLO and group not in self.streams and length == HELLO_BODY.size:
-            if group:
-                self.open_group()
-            self.streams[group] = Stream(self.send_group if group else self.send_unicast, group, run,
-                                         *HELLO_BODY.unpack_from(packet, HEADER.size))
-        if group in self.streams:
-            self.streams[group].take(packet)
+        number = kind >> STREAM_SHIFT
+        if kind & ((1 << STREAM_SHIFT) - 1) == HELLO and number not in self.streams and number <= MULTICAST and length == HELLO_BODY.size:
+            if number in self.address:
+                self.open_many(number)
+            self.streams[number] = Stream(self.sender(number), number, run, *HELLO_BODY.unpack_from(packet, HEADER.size))
+        if number in self.streams:
+            self.streams[number].take(packet)
 
     def sockets(self):
-        return [self.sock] + ([self.heard_all] if self.heard_all else [])
+        return [self.sock, *self.many.values()]
 
     def receive(self, wait):
         """Take all that is there; wait so long for the first. True if something came."""
@@ -244,14 +248,13 @@ class Peer:
         return not self.malformed and all(s.perfect() for s in self.streams.values())
 
     def result(self):
-        """The unicast stream's, and under "group" that of the broadcasts."""
-        result = self.streams[0].result() if 0 in self.streams else {}
-        if GROUP in self.streams:
-            result["group"] = self.streams[GROUP].result()
+        """The unicast stream's, and under their names those of broadcasts and multicasts."""
+        result = self.streams[UNICAST].result() if UNICAST in self.streams else {}
+        result.update({name: self.streams[n].result() for n, name in NAMES.items() if n in self.streams})
         return dict(result, ok=self.perfect(), malformed=self.malformed)
 
 
-def wait_for_guest(sock, wanted, timeout, broadcast):
+def wait_for_guest(sock, wanted, timeout, broadcast, group):
     """The Peer of the first HELLO that fits, with the socket connected to the guest; or a sentence why not."""
     end, reason = time.monotonic() + timeout, "no HELLO came"
     while (left := end - time.monotonic()) > 0:
@@ -262,7 +265,7 @@ def wait_for_guest(sock, wanted, timeout, broadcast):
             continue
         magic, version, kind, _, _, _, _ = HEADER.unpack_from(packet)
         offer = dict(zip(("count", "window", "size"), HELLO_BODY.unpack_from(packet, HEADER.size)))
-        if (magic, version, kind & ~GROUP) != (MAGIC, VERSION, HELLO):
+        if (magic, version, kind & ((1 << STREAM_SHIFT) - 1)) != (MAGIC, VERSION, HELLO):
             continue
         if any(w is not None and w != offer[k] for k, w in wanted.items()):
             reason = f"the guest offers {offer}, wanted {wanted}"
@@ -270,7 +273,7 @@ def wait_for_guest(sock, wanted, timeout, broadcast):
             reason = f"the guest offers {offer}, out of range"
         else:
             sock.connect(guest)
-            return Peer(sock, guest, broadcast, packet)
+            return Peer(sock, guest, broadcast, group, packet)
     return reason
 
 
@@ -283,12 +286,13 @@ def main():
     arguments.add_argument("--size", type=int)
     arguments.add_argument("--timeout", type=float, default=120, help="seconds without a packet")
     arguments.add_argument("--broadcast", help='address for broadcasts, or "none"')
+    arguments.add_argument("--group", default="239.192.0.1", help="group for multicasts")
     a = arguments.parse_args()
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind((a.ip, a.port))
-    peer = wait_for_guest(sock, {"count": a.count, "window": a.window, "size": a.size}, a.timeout, a.broadcast)
+    peer = wait_for_guest(sock, {"count": a.count, "window": a.window, "size": a.size}, a.timeout, a.broadcast, a.group)
     if isinstance(peer, str):
         print(json.dumps({"ok": False, "error": peer}), flush=True)
         return 2

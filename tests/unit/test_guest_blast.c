@@ -183,9 +183,9 @@ static void test_duplicates(void **state)
 	assert_int_equal(b.mine.lost, 99);
 	blast_read(&b, p[989], len);
 	assert_int_equal(b.mine.disorder, 1);
-	assert_false(blast_is_group(p[0], len));
-	b.conf.group = true;
-	assert_true(blast_is_group(p[0], blast_write(&b, BLAST_DATA, p[0])));
+	assert_int_equal(blast_stream_of(p[0], len), BLAST_UNICAST);
+	for (b.conf.stream = BLAST_BROADCAST; b.conf.stream < BLAST_STREAMS; b.conf.stream++)
+		assert_int_equal(blast_stream_of(p[0], blast_write(&b, BLAST_DATA, p[0])), b.conf.stream);
 }
 
 static void test_malformed(void **state)
@@ -232,9 +232,10 @@ static void test_hello_must_agree(void **state)
 	assert_int_equal(b.mine.bad, 1);
 }
 
-/* ---- against the host's end: a is the unicast stream, b the one of broadcasts, which go as unicast here ---- */
+/* ---- against the host's end: a is the unicast stream, b and m those of broadcasts and multicasts, which go as unicast here ---- */
 
-static struct blast *const streams[] = { &a, &b };
+static struct blast m;
+static struct blast *const streams[] = { &a, &b, &m };
 static u32 nr_streams, lose_every, nr_out;
 
 static void out(int s, struct blast *from, enum blast_type type)
@@ -253,7 +254,7 @@ static void in(int s, int ms)
 
 	for (ssize_t n; poll(&f, 1, ms) > 0; ms = 0)
 		if ((n = recv(s, p, sizeof(p), MSG_DONTWAIT)) >= 0)
-			blast_read(streams[blast_is_group(p, (u32)n)], p, (u32)n);
+			blast_read(streams[blast_stream_of(p, (u32)n)], p, (u32)n);
 }
 
 static void converse(int s, struct blast *from, enum blast_type type, const bool *answer)
@@ -328,7 +329,8 @@ static int play_with_host(u32 count)
 		_exit(127);
 	}
 	blast_init(&a, &(struct blast_conf){ .count = count, .window = 64, .size = 200, .run = 7 });
-	blast_init(&b, &(struct blast_conf){ .count = count / 2, .window = 32, .size = 100, .run = 7, .group = true });
+	blast_init(&b, &(struct blast_conf){ .count = count / 2, .window = 32, .size = 100, .run = 7, .stream = BLAST_BROADCAST });
+	blast_init(&m, &(struct blast_conf){ .count = count / 4, .window = 32, .size = 300, .run = 7, .stream = BLAST_MULTICAST });
 	converse_all(s, BLAST_HELLO);
 	stream_all(s);
 	converse_all(s, BLAST_SUMMARY);
@@ -348,14 +350,15 @@ static void test_host_perfect(void **state)
 	assert_true(blast_perfect(&a));
 }
 
-static void test_host_two_streams(void **state)
+static void test_host_three_streams(void **state)
 {
 	(void)state;
 	lose_every = 0;
-	nr_streams = 2;
+	nr_streams = 3;
 	assert_int_equal(play_with_host(2000), 0);
-	assert_true(blast_perfect(&a) && blast_perfect(&b));
+	assert_true(blast_perfect(&a) && blast_perfect(&b) && blast_perfect(&m));
 	assert_int_equal(b.mine.rx_data, 1000);
+	assert_int_equal(m.mine.rx_data, 500);
 }
 
 static void test_host_sees_losses(void **state)
@@ -376,7 +379,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_perfect), TEST(test_losses), TEST(test_corruption), TEST(test_disorder), TEST(test_malformed),
 		TEST(test_hello_must_agree), TEST(test_duplicates), TEST(test_host_perfect),
-		TEST(test_host_two_streams), TEST(test_host_sees_losses),
+		TEST(test_host_three_streams), TEST(test_host_sees_losses),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -404,6 +404,43 @@ static void test_wrong_lengths(void **state)
 	assert_true(ip.count.malformed > 1000);
 }
 
+/* A datagram to an address, in a frame to a MAC address; is it taken? */
+static bool taken(u32 to, const u8 mac[6])
+{
+	u8 f[FRAME_MAX], *h = f + ETH_HEADER, *u = h + IP_HEADER;
+	u32 before = nr_datagrams, len = udp_frame(f, "x", 1);
+
+	memcpy(f, mac, 6);
+	put32(h + 16, to);
+	put16(h + 10, 0);
+	put16(h + 10, plain_checksum(h, IP_HEADER, 0));
+	put16(u + 6, 0); /* no checksum */
+	input(f, len);
+	return nr_datagrams != before;
+}
+
+static void test_group(void **state)
+{
+	const u32 group = 0xefc00001; /* 239.192.0.1 */
+	static const u8 group_mac[6] = { 0x01, 0, 0x5e, 0x40, 0, 1 }, other[6] = { 0x01, 0, 0x5e, 0x40, 0, 2 };
+	u8 mac[6];
+
+	(void)state;
+	ip_group_mac(group, mac);
+	assert_memory_equal(mac, group_mac, 6);
+	assert_false(taken(group, group_mac)); /* we do not belong to it */
+	ip.group = group;
+	assert_true(taken(group, group_mac));
+	assert_false(taken(group ^ 1 << 23, group_mac)); /* another group with the same MAC address */
+	assert_false(taken(group + 1, other));
+	assert_false(taken(group, our_mac));
+	assert_false(taken(group, eth_broadcast));
+	assert_false(taken(US, group_mac));
+	assert_false(taken(US | 0xff, group_mac));
+	assert_true(taken(US | 0xff, eth_broadcast));
+	assert_true(taken(US, our_mac));
+}
+
 static void test_not_for_us(void **state)
 {
 	u8 f[FRAME_MAX + 1], *h = f + ETH_HEADER;
@@ -461,7 +498,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_sum), TEST(test_arp_request), TEST(test_arp_not_for_us), TEST(test_arp_reply_and_table), TEST(test_echo),
 		TEST(test_ping), TEST(test_udp_in), TEST(test_udp_out), TEST(test_udp_checksum_zero), TEST(test_options),
-		TEST(test_truncated), TEST(test_bit_flips), TEST(test_wrong_lengths), TEST(test_not_for_us), TEST(test_noise),
+		TEST(test_truncated), TEST(test_bit_flips), TEST(test_wrong_lengths), TEST(test_not_for_us), TEST(test_group), TEST(test_noise),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -220,7 +220,10 @@ s64 port_alloc(u32 port, u32 flags)
 int port_configure(u64 h, const struct nest_nic_conf *c)
 {
 	assert_int_equal(h, HANDLE);
-	assert_int_equal(c->what & NEST_CONF_PROMISC && c->flags == NEST_CONF_FLAG_ALL_GROUPS, !!(info.caps & NEST_CAP_PROMISC_GROUPS));
+	assert_int_equal(!!(c->what & NEST_CONF_GROUPS), !!nic.nr_groups);
+	assert_int_equal(c->nr_groups, nic.nr_groups);
+	assert_memory_equal(c->group, nic.group, nic.nr_groups * 6);
+	assert_int_equal(c->what & NEST_CONF_PROMISC && c->flags == NEST_CONF_FLAG_ALL_GROUPS, info.caps & NEST_CAP_PROMISC_GROUPS && !nic.nr_groups);
 	return call("configure") ? -EPERM : 0;
 }
 int port_map_regs(u64 h, u64 gpa) { (void)h, (void)gpa; return take(HELD_REGS, HELD_VF, "regs"); }
