@@ -14,6 +14,7 @@
 #define SELECTOR_TI BIT(2)
 #define RFLAGS_RESERVED (BITS(63, 22) | BIT(15) | BIT(5) | BIT(3))
 #define PENDING_BS BIT(14)
+#define PENDING_RTM BIT(16) /* valid only with CPUID.07H.EBX.RTM, which cpuid.c hides */
 #define PENDING_RESERVED (BITS(63, 17) | BIT(15) | BIT(13) | BITS(11, 4))
 #define INTERRUPTIBILITY_RESERVED BITS(63, 4)
 /* Access rights (SDM 3C, Guest Register State) */
@@ -212,6 +213,7 @@ static bool top_bits_identical(u64 a) { return a >> 48 == 0 || a >> 48 == 0xffff
 	R(blocking_vnmi, OTHER, "virtual NMI injected while blocked", \
 	  !injects(f, INTR_NMI) || !pin12(f, PIN_VIRTUAL_NMI) || !(f->GUEST_INTERRUPTIBILITY & BLOCK_NMI)) \
 	R(pending, OTHER, "reserved bits of the pending debug exceptions", !(f->GUEST_PENDING_DBG & PENDING_RESERVED)) \
+	R(pending_rtm, OTHER, "RTM of the pending debug exceptions", !(f->GUEST_PENDING_DBG & PENDING_RTM)) \
 	R(pending_bs, OTHER, "pending single step", pending_bs_ok(f)) \
 	R(link_address, LINK_PTR, "VMCS link pointer address", f->VMCS_LINK_PTR == ~0ull || \
 	  (IS_ALIGNED(f->VMCS_LINK_PTR, PAGE_SIZE) && !(f->VMCS_LINK_PTR >> c->caps->maxphyaddr))) \

@@ -460,6 +460,7 @@ static void guest_pending(void **state)
 	BAD(GUEST, "reserved bits of the pending debug exceptions", f.GUEST_PENDING_DBG = BIT(4));
 	BAD(GUEST, "reserved bits of the pending debug exceptions", f.GUEST_PENDING_DBG = BIT(13));
 	GOOD(GUEST, f.GUEST_PENDING_DBG = BIT(12) | BITS(3, 0));
+	BAD(GUEST, "RTM of the pending debug exceptions", f.GUEST_PENDING_DBG = BIT(16) | BIT(12));
 	BAD(GUEST, "pending single step", STEP);
 	GOOD(GUEST, STEP; f.GUEST_PENDING_DBG = BIT(14));
 	BAD(GUEST, "pending single step", STEP; f.GUEST_PENDING_DBG = BIT(14); f.GUEST_DEBUGCTL = BIT(1));
