@@ -65,7 +65,7 @@ int port_configure(struct nic_port *p, const struct nest_nic_conf *conf)
 		return -EINVAL;
 	if (conf->what & NEST_CONF_MAX_FRAME && p->cfg->mtu && conf->max_frame > p->cfg->mtu + ETH_HEADER)
 		return -EPERM;
-	return p->lower->ops->configure(p->lower, conf);
+	return fault_point("port: configure") ? -EIO : p->lower->ops->configure(p->lower, conf);
 }
 
 /* The record is nothing but 64-bit counters. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/errno.h"
+#include "core/fault.h"
 #include "nic/port.h"
 
 int port_dma_init(struct nic_port *p)
@@ -223,6 +224,8 @@ int port_dma_map(struct nic_port *p, const struct nest_nic_dma *list, u32 n)
 	if (r)
 		return r;
 	r = feed_all(&f, n);
+	if (!r && fault_point("port: memory map, after the lower link"))
+		r = -ENOMEM;
 	if (r) {
 		feed_undo(&f);
 		return r;

@@ -8,6 +8,7 @@
  * port_irq_clear returns, no vCPU pointer of the VM is used any more.
  */
 #include "core/errno.h"
+#include "core/fault.h"
 #include "core/irq.h"
 #include "nic/port.h"
 
@@ -148,7 +149,7 @@ int port_irq_set(struct nic_port *p, u32 index, const struct nest_nic_irq *want)
 	struct nic_irq *q = &p->irq[index];
 	struct route old = route_get(q);
 	bool was_used = q->used, moves = !was_used || old.cpu != new.cpu;
-	new.host_vector = moves ? irq_alloc(new.cpu, nic_irq, q) : old.host_vector;
+	new.host_vector = !moves ? old.host_vector : fault_point("port: vector of an interrupt") ? -ENOSPC : irq_alloc(new.cpu, nic_irq, q);
 	if (new.host_vector < 0)
 		return -ENOMEM;
 	route_put(q, &new, true);

@@ -5,6 +5,7 @@
  * the VM's vCPUs, so nobody may meanwhile wait for anything that this CPU holds (port_enter gives up, a second flush is refused).
  */
 #include "core/errno.h"
+#include "core/fault.h"
 #include "nic/port.h"
 
 #define TRAPPED PAGE_SIZE
@@ -101,7 +102,7 @@ int port_map_regs(struct nic_port *p, gpa_t gpa)
 	int r = p->lower->ops->map_regs(p->lower, &base);
 	if (r)
 		return r;
-	r = window_map(p, gpa.v, base);
+	r = fault_point("port: window of the registers") ? -ENOMEM : window_map(p, gpa.v, base);
 	if (r) {
 		p->lower->ops->unmap_regs(p->lower);
 		return r;
