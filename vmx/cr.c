@@ -109,10 +109,10 @@ static bool pae_paging(const struct vcpu *v, u64 cr0, u64 cr4)
 
 bool vcpu_set_cr0(struct vcpu *v, u64 value)
 {
-	value = (value & CR0_DEFINED) | CR0_ET;
 	u64 old = vcpu_read_cr0();
-	if (!cr0_valid(v, value))
+	if (!cr0_valid(v, value)) /* the upper half is reserved, and not ignored as the rest of the undefined bits is */
 		return false;
+	value = (value & CR0_DEFINED) | CR0_ET;
 	if (nested_vmx_on(v) && (vmx_caps.cr0_fixed0 & ~value)) /* SDM 3C, Restrictions on VMX Operation */
 		return false;
 	if (pae_paging(v, value, vcpu_read_cr4()) && !load_pdptes(v, no_ug_read_cr3(v)))

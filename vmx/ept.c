@@ -20,7 +20,7 @@ const struct ptab_fmt ept_fmt = {
 
 u64 ept_pointer(const struct ptab *pt)
 {
-	return pt->root.v | MEMTYPE_WB | FIELD_PREP(BITS(5, 3), pt->levels - 1) | (vmx_caps.ept_ad ? BIT(6) : 0);
+	return pt->root.v | MEMTYPE_WB | FIELD_PREP(BITS(5, 3), pt->levels - 1);
 }
 
 int ept_vm_init(struct vm *vm)

@@ -16,7 +16,9 @@
 #define EPT_PAGE BIT(7)
 #define EPT_ACCESSED BIT(8)
 #define EPT_DIRTY BIT(9)
+#define EPT_EXEC_USER BIT(10) /* with mode-based execute control; EPT_EXEC is then for supervisor mode */
 #define EPT_ADDR BITS(51, 12)
+#define EPTP_AD BIT(6) /* of an EPTP: accessed and dirty flags */
 #define MEMTYPE_UC 0
 #define MEMTYPE_WB 6
 /* Exit qualification of an EPT violation */
@@ -24,6 +26,7 @@
 #define EPT_QUAL_WRITE BIT(1)
 #define EPT_QUAL_FETCH BIT(2)
 #define EPT_QUAL_PERMS BITS(5, 3)
+#define EPT_QUAL_PERM_USER BIT(6) /* execute for user mode; with mode-based execute control only */
 #define EPT_QUAL_LINEAR_VALID BIT(7)
 #define EPT_QUAL_TRANSLATED BIT(8)
 #define EPT_QUAL_NMI_UNBLOCK BIT(12)
@@ -31,7 +34,7 @@
 extern const struct ptab_fmt ept_fmt;
 /* Leaf flags: permissions EPT_*, memory type MEMTYPE_*. */
 static inline u64 ept_leaf_flags(u64 perm, u64 memtype) { return perm | FIELD_PREP(EPT_MEMTYPE, memtype); }
-/* EPTP for a table of ours (4 levels, WB, A/D where the CPU has it). */
+/* EPTP for a table of ours: 4 levels, WB; nobody would read A/D flags, and an outer that has to set them for us pays for each page. */
 u64 ept_pointer(const struct ptab *pt);
 /* vm_arch hooks. */
 int ept_vm_init(struct vm *vm);

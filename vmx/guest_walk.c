@@ -16,14 +16,14 @@
 #define PTE_ADDR BITS(51, 12)
 
 /* Guest-physical to ours, for the level that runs. */
-static hpa_t translate(struct vcpu *v, u64 gpa, u64 len)
+static hpa_t translate(struct vcpu *v, u64 gpa, u64 len, bool write)
 {
-	return nested_in_l2(v) ? nested_l2_gpa_to_hpa(v, gpa) : vm_gpa_to_hpa(v->core.vm, GPA(gpa), len);
+	return nested_in_l2(v) ? nested_l2_gpa_to_hpa(v, gpa, write) : vm_gpa_to_hpa(v->core.vm, GPA(gpa), len);
 }
 
 static bool read_entry(struct vcpu *v, u64 gpa, u32 size, u64 *entry)
 {
-	hpa_t a = translate(v, gpa, size);
+	hpa_t a = translate(v, gpa, size, false);
 	if (a.v == HPA_NONE.v)
 		return false;
 	*entry = size == 4 ? READ_ONCE(*(u32 *)hpa_to_virt(a)) : READ_ONCE(*(u64 *)hpa_to_virt(a));
@@ -100,7 +100,7 @@ static u32 copy(struct vcpu *v, u64 linear, void *buf, u32 len, bool write)
 		struct walk w;
 		if (!walk(v, linear, &w) || (write && !w.writable))
 			break;
-		hpa_t a = translate(v, w.gpa, n);
+		hpa_t a = translate(v, w.gpa, n, write);
 		if (a.v == HPA_NONE.v)
 			break;
 		if (write)

@@ -85,8 +85,8 @@ bool nested_post_direct(struct vcpu *v, hpa_t pi, u8 vector);
 /* L2 runs and an interrupt is an exit to L1, whatever RFLAGS.IF of L2 is. */
 bool nested_interrupt_exits(const struct vcpu *v);
 
-/* Translate an L2 physical address for guest_walk: L2 gpa -> our hpa through vmcs12's EPT and EPT01; HPA_NONE if unmapped. */
-hpa_t nested_l2_gpa_to_hpa(struct vcpu *v, u64 l2_gpa);
+/* Translate an L2 physical address for guest_walk: L2 gpa -> our hpa through vmcs12's EPT and EPT01; HPA_NONE if unmapped (write: or read-only). */
+hpa_t nested_l2_gpa_to_hpa(struct vcpu *v, u64 l2_gpa, bool write);
 /* The same, only through vmcs12's EPT: for an access of L2 to a device that we emulate for L1. False if unmapped. */
 bool nested_l2_gpa_to_l1(struct vcpu *v, u64 l2_gpa, u64 *l1_gpa);
 /* INIT for a vCPU in VMX operation (SDM 3C, INIT): L2 runs: exit to L1; else it stays blocked until VMXOFF. True if dealt with. */

@@ -3,7 +3,7 @@
  *
  * Invariant: only what the CPU has and this engine carries through is offered, so an L1 that believes these MSRs never
  * finds them wrong. Not offered: PML, EPTP switching and VM functions, TSC scaling, mode-based execute control, sub-page
- * permissions, #VE, VMCS shadowing, EPT accessed/dirty flags, XSAVES, ENCLS exiting, performance-counter switching, SMM.
+ * permissions, #VE, VMCS shadowing, XSAVES, ENCLS exiting, performance-counter switching, SMM.
  */
 #include "core/x86.h"
 #include "vmx/nested_priv.h"
@@ -29,7 +29,7 @@
 #define OFFER_EXIT (EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_ACK_INT | EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | \
 		    EXIT_LOAD_EFER | EXIT_SAVE_PREEMPTION)
 #define OFFER_ENTRY (ENTRY_LOAD_DEBUG | ENTRY_IA32E | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)
-#define OFFER_EPT (EPT_CAP_EXEC_ONLY | EPT_CAP_WALK_4 | EPT_CAP_UC | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_1G)
+#define OFFER_EPT (EPT_CAP_EXEC_ONLY | EPT_CAP_WALK_4 | EPT_CAP_UC | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_1G | EPT_CAP_AD)
 /* We emulate these, whatever form the CPU has. */
 #define EMULATED_INVEPT (EPT_CAP_INVEPT | EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL)
 #define EMULATED_INVVPID (EPT_CAP_INVVPID | EPT_CAP_INVVPID_ADDR | EPT_CAP_INVVPID_SINGLE | EPT_CAP_INVVPID_ALL | \

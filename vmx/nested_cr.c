@@ -37,7 +37,7 @@ static bool load_pdptes(struct vcpu *v)
 	u64 cr3 = vmread(VMCS_GUEST_CR3), pdpte[4];
 
 	for (u32 i = 0; i < 4; i++) {
-		hpa_t a = nested_l2_gpa_to_hpa(v, (cr3 & BITS(31, 5)) + i * 8);
+		hpa_t a = nested_l2_gpa_to_hpa(v, (cr3 & BITS(31, 5)) + i * 8, false);
 
 		pdpte[i] = a.v == HPA_NONE.v ? 0 : READ_ONCE(*(const u64 *)hpa_to_virt(a));
 	}

@@ -8,74 +8,23 @@
 #include "core/x86.h"
 #include "vmx/nested_priv.h"
 
-/* ---- the walk through ept12 ---- */
-#define EPT12_LEVELS 4
-
-static u64 level_size(u32 level) { return PAGE_SIZE << (9 * (level - 1)); }
 static u32 size_level(u64 size) { return ((u32)__builtin_ctzll(size) - PAGE_SHIFT) / 9 + 1; }
-
-static bool entry_is_leaf(u64 e, u32 level)
-{
-	if (level == 1)
-		return true;
-	return (e & EPT_PAGE) && ((level == 2 && (nested_caps.ept_vpid & EPT_CAP_2M)) || (level == 3 && (nested_caps.ept_vpid & EPT_CAP_1G)));
-}
-
-/* SDM 3C, EPT Misconfigurations: a present entry that the processor rejects. */
-static bool entry_malformed(u64 e, u32 level)
-{
-	u64 perm = e & EPT_RWX, reserved = BITS(51, 0) & ~(BIT(nested_caps.maxphyaddr) - 1);
-
-	if ((perm & EPT_WRITE) && !(perm & EPT_READ))
-		return true;
-	if (perm == EPT_EXEC && !(nested_caps.ept_vpid & EPT_CAP_EXEC_ONLY))
-		return true;
-	if (entry_is_leaf(e, level)) {
-		u64 type = FIELD_GET(EPT_MEMTYPE, e), below = (level_size(level) - 1) & BITS(51, 12);
-
-		return (e & (reserved | below)) || type == 2 || type == 3 || type == 7;
-	}
-	return e & (reserved | BITS(7, 3));
-}
-
-void ept12_walk(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w)
-{
-	u64 table = v->nested->v12.EPTP & EPT_ADDR;
-
-	*w = (struct ept12_walk){ .perm = (u32)EPT_RWX, .result = L2_FAULT_REFLECT };
-	if (l2_gpa >> (12 + 9 * EPT12_LEVELS)) { /* beyond the reach of four levels: not translated */
-		w->perm = 0;
-		return;
-	}
-	for (u32 level = EPT12_LEVELS; level > 0; level--) {
-		u64 size = level_size(level), at = table + (l2_gpa >> (12 + 9 * (level - 1)) & 511) * 8;
-		hpa_t a = vm_gpa_to_hpa(v->core.vm, GPA(at), 8);
-		u64 e = a.v == HPA_NONE.v ? ~0ull : READ_ONCE(*(const u64 *)hpa_to_virt(a)); /* no RAM there: reads as ones */
-
-		w->perm &= (u32)(e & EPT_RWX);
-		if (!(e & EPT_RWX))
-			return;
-		if (entry_malformed(e, level)) {
-			w->result = L2_FAULT_MISCONFIG;
-			return;
-		}
-		if (entry_is_leaf(e, level)) {
-			w->size = size;
-			w->l1_gpa = (e & EPT_ADDR & ~(size - 1)) | (l2_gpa & (size - 1));
-			w->memtype = (u32)FIELD_GET(EPT_MEMTYPE, e);
-			w->ipat = e & EPT_IPAT;
-			w->result = L2_FAULT_FILLED;
-			return;
-		}
-		table = e & EPT_ADDR;
-	}
-}
 
 /* ---- the composed tables ---- */
 static bool unused(const struct ept02 *e) { return e->pt.root.v == HPA_NONE.v; }
 
-/* L2's page walks must not count as writes unless L1 asked for A/D flags, which are not offered: no A/D in our EPTP either. */
-static u64 pointer_of(const struct ept02 *e) { return ept_pointer(&e->pt) & ~BIT(6); }
+/* User-execute permission exists with mode-based execute control only; elsewhere the processor ignores the bit. */
+static const struct ptab_fmt ept02_fmt = {
+	.name = "EPT02",
+	.present = EPT_RWX | EPT_EXEC_USER,
+	.page_size = EPT_PAGE,
+	.table_flags = EPT_RWX | EPT_EXEC_USER,
+	.addr_mask = EPT_ADDR,
+};
+
+/* With A/D flags for L1, L2's page walks count as writes (SDM 3C, Accessed and Dirty Flags for EPT): the CPU must know. */
+#define KEY_MBE BIT(0)
+static u64 pointer_of(const struct ept02 *e) { return (ept_pointer(&e->pt) & ~EPTP_AD) | (e->eptp12 & EPTP_AD); }
 
 u64 ept02_pointer(const struct nested *n, struct vm *vm) { return n->ept ? pointer_of(n->ept) : ept_pointer(&vm->ept); }
 
@@ -92,7 +41,7 @@ static int start(struct vcpu *v, struct ept02 *e, u64 key)
 {
 	u8 max_leaf = vmx_caps.ept_1g ? 3 : vmx_caps.ept_2m ? 2 : 1;
 
-	if (ptab_init(&e->pt, &ept_fmt, EPT12_LEVELS, max_leaf, false, &v->core.vm->owner)) {
+	if (ptab_init(&e->pt, &ept02_fmt, EPT12_LEVELS, max_leaf, false, &v->core.vm->owner)) {
 		e->pt.root = HPA_NONE;
 		return -ENOMEM;
 	}
@@ -128,7 +77,7 @@ static struct ept02 *oldest(struct nested *n)
 struct ept02 *ept02_select(struct vcpu *v, u64 eptp12)
 {
 	struct nested *n = v->nested;
-	u64 key = eptp12 & EPT_ADDR;
+	u64 key = (eptp12 & (EPT_ADDR | EPTP_AD)) | (proc2_12(&n->v12, PROC2_MBE) ? KEY_MBE : 0);
 	struct ept02 *e = n->ept;
 
 	if (e && !unused(e) && e->eptp12 == key)
@@ -148,10 +97,9 @@ struct ept02 *ept02_select(struct vcpu *v, u64 eptp12)
 
 void ept02_drop(struct vcpu *v, u64 eptp12)
 {
-	struct ept02 *e = find(v->nested, eptp12 & EPT_ADDR);
-
-	if (e)
-		release(e);
+	for (u32 i = 0; i < NR_EPT02; i++)
+		if (!unused(&v->nested->ept02[i]) && (v->nested->ept02[i].eptp12 & EPT_ADDR) == (eptp12 & EPT_ADDR))
+			release(&v->nested->ept02[i]);
 }
 
 void ept02_drop_all(struct vcpu *v)
@@ -226,10 +174,15 @@ static enum l2_fault fill(struct vcpu *v, const struct leaf *l)
 	return v->nested->ept && !map_leaf(v, l) ? L2_FAULT_FILLED : L2_FAULT_NO_MEMORY;
 }
 
-/* ept12's memory type for RAM; device registers keep ours. */
-static u64 leaf_flags(const struct ept12_walk *w, u64 flags01)
+/* ept12's memory type for RAM; device registers keep ours. A page that L1 does not know to be dirty must fault at its first write. */
+static u64 leaf_flags(const struct ept12_walk *w, u64 flags01, bool ad)
 {
 	u64 perm = flags01 & w->perm & EPT_RWX;
+
+	if (flags01 & EPT_EXEC)
+		perm |= w->perm & EPT_EXEC_USER;
+	if (ad && !w->dirty)
+		perm &= ~EPT_WRITE;
 
 	if (flags01 & VM_MAP_DEVICE)
 		return perm | (flags01 & (EPT_MEMTYPE | EPT_IPAT));
@@ -254,9 +207,24 @@ static bool lookup_ept01(struct vcpu *v, u64 l1_gpa, struct ptab_leaf *out)
 	return true;
 }
 
+/*
+ * Which of the two execute permissions counts depends on L2's own page tables (SDM 3C, Mode-Based Execute Control): if ept12 gives one
+ * of them only and ept02 has it already, the CPU missed the other one.
+ */
+static bool fetch_refused(struct vcpu *v, u64 l2_gpa, u32 perm12)
+{
+	u32 both = (u32)(proc2_12(&v->nested->v12, PROC2_MBE) ? EPT_EXEC | EPT_EXEC_USER : EPT_EXEC), granted = perm12 & both;
+	struct ptab_leaf there;
+
+	if (!granted || granted == both)
+		return !granted;
+	return ptab_walk(&v->nested->ept->pt, l2_gpa, &there) && (there.flags & both) == granted;
+}
+
 enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *perm12)
 {
 	u32 need = (u32)(qualification & EPT_RWX); /* access bits and permission bits have the same places */
+	bool ad = v->nested->v12.EPTP & EPTP_AD;
 	struct ept12_walk w;
 	struct ptab_leaf l01;
 
@@ -264,32 +232,13 @@ enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *pe
 	*perm12 = w.perm;
 	if (w.result != L2_FAULT_FILLED)
 		return w.result;
-	if (need & ~w.perm)
+	if ((need & ~w.perm & ~EPT_EXEC) || ((need & EPT_EXEC) && fetch_refused(v, l2_gpa, w.perm)))
 		return L2_FAULT_REFLECT;
+	if (!ept12_mark(v, l2_gpa, &w, need & EPT_WRITE))
+		return L2_FAULT_LOG_FULL;
 	if (!lookup_ept01(v, w.l1_gpa, &l01) || (need & ~l01.flags))
 		return L2_FAULT_OURS;
 	u64 size = MIN(w.size, l01.size);
-	struct leaf l = { ALIGN_DOWN(l2_gpa, size), size, leaf_flags(&w, l01.flags), HPA(ALIGN_DOWN(l01.pa.v, size)) };
+	struct leaf l = { ALIGN_DOWN(l2_gpa, size), size, leaf_flags(&w, l01.flags, ad), HPA(ALIGN_DOWN(l01.pa.v, size)) };
 	return fill(v, &l);
-}
-
-/* ---- addresses of L2 for others ---- */
-bool nested_l2_gpa_to_l1(struct vcpu *v, u64 l2_gpa, u64 *l1_gpa)
-{
-	struct ept12_walk w;
-
-	if (!proc2_12(&v->nested->v12, PROC2_EPT)) {
-		*l1_gpa = l2_gpa;
-		return true;
-	}
-	ept12_walk(v, l2_gpa, &w);
-	*l1_gpa = w.l1_gpa;
-	return w.result == L2_FAULT_FILLED;
-}
-
-hpa_t nested_l2_gpa_to_hpa(struct vcpu *v, u64 l2_gpa)
-{
-	u64 l1_gpa;
-
-	return nested_l2_gpa_to_l1(v, l2_gpa, &l1_gpa) ? vm_gpa_to_hpa(v->core.vm, GPA(l1_gpa), 1) : HPA_NONE;
 }

@@ -217,10 +217,14 @@ static bool ept_violation(struct vcpu *v)
 		restore_nmi_blocking(q);
 		return true;
 	case L2_FAULT_REFLECT:
-		reflect_as(v, XR_EPT_VIOLATION, (q & QUAL_ACCESS) | FIELD_PREP(EPT_QUAL_PERMS, perm12));
+		reflect_as(v, XR_EPT_VIOLATION, (q & QUAL_ACCESS) | FIELD_PREP(EPT_QUAL_PERMS, perm12 & EPT_RWX) |
+						(perm12 & EPT_EXEC_USER ? EPT_QUAL_PERM_USER : 0));
 		return true;
 	case L2_FAULT_MISCONFIG:
 		reflect_as(v, XR_EPT_MISCONFIG, 0);
+		return true;
+	case L2_FAULT_LOG_FULL: /* SDM 3C, Page-Modification Log-Full Events */
+		reflect_as(v, XR_PML_FULL, q & EPT_QUAL_NMI_UNBLOCK);
 		return true;
 	case L2_FAULT_NO_MEMORY:
 		vcpu_kill(v, "no memory left for the tables of its guest");

@@ -261,6 +261,8 @@ enum exit_action exit_vmwrite(struct vcpu *v)
 		return insn_fail(v, INSN_ERR_READ_ONLY);
 	vmcs12_write(&n->v12, &nested_caps, encoding, value);
 	n->dirty |= vmcs_group((u32)encoding & ~(u32)VMCS_ENC_HIGH);
+	if (field_type(encoding) == FIELD_TYPE_READ_ONLY)
+		shadow_from_v12(v); /* its VMREAD does not come here */
 	return insn_succeed();
 }
 

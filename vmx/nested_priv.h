@@ -8,7 +8,7 @@
  * Files: fields (encodings) · cap (what L1 may use) · region (VMCS regions in L1's memory) · insn, mem (VMX instructions and
  * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
  * words, masks, bitmaps) · state (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
- * (L1's host state) · cr (CR accesses of L2 that are ours) · ept (ept02) · irq · shadow.
+ * (L1's host state) · cr (CR accesses of L2 that are ours) · ept12 (L1's tables) · ept (ept02) · irq · shadow.
  */
 #ifndef VMX_NESTED_PRIV_H
 #define VMX_NESTED_PRIV_H
@@ -273,17 +273,33 @@ void host_state_load(struct vcpu *v, bool l2_ran, bool nmi);
 /* ---- nested_cr.c ---- */
 enum exit_action l2_cr_access(struct vcpu *v);
 
-/* ---- nested_ept.c ---- */
+/* ---- nested_ept12.c, nested_ept.c ---- */
 enum l2_fault {
 	L2_FAULT_FILLED,   /* ept02 has the page now */
 	L2_FAULT_REFLECT,  /* ept12 forbids it: EPT violation of L1 */
 	L2_FAULT_MISCONFIG,/* ept12 is malformed */
 	L2_FAULT_OURS,     /* allowed by L1, but neither RAM nor a passed-through page of L1 */
-	L2_FAULT_NO_MEMORY
+	L2_FAULT_NO_MEMORY,
+	L2_FAULT_LOG_FULL, /* a flag would have to be set, and L1's page-modification log has no room */
 };
-struct ept12_walk { u64 l1_gpa; u64 size; u32 perm, memtype; bool ipat; enum l2_fault result; };
+#define EPT12_LEVELS 4
+#define PML_ENTRIES 512
+struct ept12_walk {
+	u64 l1_gpa, size;
+	u32 perm, memtype;
+	bool ipat, dirty;
+	bool unflagged;            /* some entry has no accessed flag yet */
+	enum l2_fault result;
+	u32 nr;
+	u64 *entry[EPT12_LEVELS];  /* in L1's memory, top first; the last is the leaf */
+};
 /* Walk ept12 in L1's memory. result: REFLECT (not present), MISCONFIG or FILLED (a translation; perm may still forbid). */
 void ept12_walk(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w);
+/*
+ * Set the accessed flags of what was walked, and with write the dirty flag of the leaf and its line in the log, if L1 asks for them.
+ * False: the log is full, and nothing has been set.
+ */
+bool ept12_mark(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w, bool write);
 enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *perm12);
 /* The ept02 for this vmcs12, made if necessary; NULL: no memory. Sets n->ept. */
 struct ept02 *ept02_select(struct vcpu *v, u64 eptp12);

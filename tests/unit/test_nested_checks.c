@@ -163,7 +163,8 @@ static void eptp(void **state)
 	GOOD(CTL, f.EPTP = 0x5000 | 0 | 3 << 3);               /* UC */
 	BAD(CTL, "EPTP", f.EPTP = 0x5000 | 6 | 2 << 3);        /* walk length */
 	BAD(CTL, "EPTP", f.EPTP = 0x5000 | 6 | 4 << 3);
-	BAD(CTL, "EPTP", f.EPTP = 0x5000 | 6 | 3 << 3 | 0x40); /* A/D is not offered */
+	GOOD(CTL, f.EPTP = 0x5000 | 6 | 3 << 3 | 0x40);        /* A/D flags */
+	BAD(CTL, "EPTP", f.EPTP = 0x5000 | 6 | 3 << 3 | 0x40; caps.ept_vpid &= ~EPT_CAP_AD);
 	BAD(CTL, "EPTP", f.EPTP = 0x5000 | 6 | 3 << 3 | 0x80);
 	BAD(CTL, "EPTP", f.EPTP = 0x5000 | 6 | 3 << 3 | 0x800);
 	BAD(CTL, "EPTP", f.EPTP = BIT(39) | 6 | 3 << 3);
