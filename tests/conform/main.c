@@ -33,6 +33,7 @@ static const struct { const char *name; void (*run)(u32 every); const char *opti
 	{ "insn", group_insn, "rows" },
 	{ "fields", group_fields, "sample" },
 	{ "entry", group_entry, "rows" },
+	{ "exits", group_exits, "rows" },
 };
 
 static struct boot boot;

@@ -3,7 +3,9 @@ CONFORM_VECTORS := tests/conform/base.c tests/conform/vectors_ctl.c tests/confor
 	tests/conform/vectors_guest.c tests/conform/vectors_segment.c tests/conform/vectors_state.c
 CONFORM_SRCS := tests/conform/multiboot1.S tests/conform/pieces.S tests/conform/main.c tests/conform/report.c tests/conform/session.c \
 	tests/conform/insn.c tests/conform/insn_operands.c tests/conform/fields.c \
-	tests/conform/world.S tests/conform/world.c tests/conform/entry.c $(CONFORM_VECTORS)
+	tests/conform/world.S tests/conform/world.c tests/conform/entry.c $(CONFORM_VECTORS) \
+	tests/conform/guest_pieces.S tests/conform/exits.c tests/conform/exits_cr.c tests/conform/exits_vmx.c \
+	tests/conform/exits_memory.c tests/conform/exits_other.c
 CONFORM_GUEST := guest/start.S guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c
 CONFORM_OBJS = $(call objects,$(CONFORM_GUEST) $(CONFORM_SRCS))
