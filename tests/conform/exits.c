@@ -66,6 +66,15 @@ static u64 defined_info(u32 reason, u64 info)
 	}
 }
 
+/*
+ * No memory is named: zero should be stored into the qualification. Bochs stores what its decoder has left of another instruction's
+ * displacement, not the same twice, so this is not looked at.
+ */
+static bool register_form(u32 reason)
+{
+	return (reason == XR_VMREAD || reason == XR_VMWRITE || reason == XR_LDTR_TR) && (field(VMCS_EXIT_INSN_INFO) & BIT(10));
+}
+
 static u32 add_hex(char *t, u32 at, char letter, u64 value)
 {
 	return at + (u32)sniprintf(t + at, 200 - at, " %c%llx", letter, (unsigned long long)value);
@@ -111,7 +120,7 @@ static const char *describe(void)
 	sniprintf(t, 200, "%s", outcome_text(&o));
 	if (!o.entered || (o.reason & EXIT_REASON_ENTRY_FAILURE))
 		return t;
-	add_details(t, add_hex(t, (u32)strlen(t), 'q', o.qualification), &o);
+	add_details(t, register_form(o.reason & 0xffff) ? (u32)strlen(t) : add_hex(t, (u32)strlen(t), 'q', o.qualification), &o);
 	return t;
 }
 

@@ -41,5 +41,6 @@ void exits_io(void);
 void exits_vmx(void);
 void exits_memory(void);
 void exits_other(void);
+void events_features(void); /* part of group_events */
 
 #endif

@@ -109,9 +109,9 @@ static void tables(void)
 	EXPECT("sidt", BASE_LONG, sidt, "x46 q8 l5 +0", DESC; R.rsi = (u64)word; R.rdi = 2);
 	EXPECT("lgdt", BASE_LONG, lgdt, "x46 q0 l3 +0", DESC; R.rsi = (u64)word);
 	EXPECT("lidt", BASE_LONG, lidt, "x46 q0 l3 +0", DESC; R.rsi = (u64)word);
-	EXPECT("sldt", BASE_LONG, sldt_r, "x47 q0 l3 +0", DESC);
+	EXPECT("sldt", BASE_LONG, sldt_r, "x47 l3 +0", DESC);
 	EXPECT("str", BASE_LONG, str_m, "x47 q0 l3 +0", DESC; R.rsi = (u64)word);
-	EXPECT("lldt", BASE_LONG, lldt_r, "x47 q0 l3 +0", DESC; R.rcx = 0x50);
+	EXPECT("lldt", BASE_LONG, lldt_r, "x47 l3 +0", DESC; R.rcx = 0x50);
 	EXPECT("ltr", BASE_LONG, ltr_m, "x47 q0 l3 +0", DESC; R.rsi = (u64)word);
 	EXPECT("sgdt-free", BASE_LONG, sgdt, "x18 q0 l3 +3", R.rsi = (u64)word);
 }

@@ -18,10 +18,10 @@ static void in_64_bit_mode(void)
 	EXPECT("vmlaunch", BASE_LONG, vmlaunch, "x20 q0 l3 +0", );
 	EXPECT("vmptrld", BASE_LONG, vmptrld, "x21 q10 l5 +0", );
 	EXPECT("vmptrst", BASE_LONG, vmptrst, "x22 q0 l4 +0", );
-	EXPECT("vmread-register", BASE_LONG, vmread_r, "x23 q0 l4 +0", );
+	EXPECT("vmread-register", BASE_LONG, vmread_r, "x23 l4 +0", );
 	EXPECT("vmread-memory", BASE_LONG, vmread_m, "x23 qfffffffffffffff8 l5 +0", );
 	EXPECT("vmresume", BASE_LONG, vmresume, "x24 q0 l3 +0", );
-	EXPECT("vmwrite-register", BASE_LONG, vmwrite_r, "x25 q0 l4 +0", );
+	EXPECT("vmwrite-register", BASE_LONG, vmwrite_r, "x25 l4 +0", );
 	EXPECT("vmwrite-memory", BASE_LONG, vmwrite_m, "x25 q0 l5 +0", );
 	EXPECT("vmxoff", BASE_LONG, vmxoff, "x26 q0 l3 +0", );
 	EXPECT("vmxon-address-size-32", BASE_LONG, vmxon, "x27 q0 l5 +0", );
@@ -54,7 +54,7 @@ static void elsewhere(void)
 	EXPECT("vmread-compatibility-mode", BASE_LONG, vmread32, "x0 q0 +0 v80000306", COMPAT(s); s->EXCEPTION_BITMAP = BIT(6));
 	EXPECT("vmlaunch-compatibility-mode", BASE_LONG, vmlaunch, "x0 q0 +0 v80000306", COMPAT(s); s->EXCEPTION_BITMAP = BIT(6));
 	EXPECT("vmcall-compatibility-mode", BASE_LONG, vmcall, "x18 q0 l3 +0", COMPAT(s));
-	EXPECT("vmread-32-bit", BASE_32, vmread32, "x23 q0 l3 +0", );
+	EXPECT("vmread-32-bit", BASE_32, vmread32, "x23 l3 +0", );
 	EXPECT("vmlaunch-32-bit", BASE_32, vmlaunch, "x20 q0 l3 +0", );
 	EXPECT("vmcall-v86", BASE_V86, vmcall, "x18 q0 l3", s->GUEST_RIP = 0);
 	NEEDS("vmcall-real", base_possible(&env, BASE_REAL), EXPECT("vmcall-real", BASE_REAL, vmcall, "x18 q0 l3", s->GUEST_RIP = 0));

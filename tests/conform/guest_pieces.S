@@ -100,8 +100,12 @@ g_\name:
 	piece iret;	pushq $0x10; pushq %rsp; pushfq; pushq $0x08; leaq 1f(%rip), %rax; pushq %rax; iretq; 1: done
 	piece spin;	1: jmp 1b
 	piece spin_sti;	sti; 1: jmp 1b
-	piece eoi;	movl $0x80b, %ecx; xorl %eax, %eax; xorl %edx, %edx; wrmsr; done
-	piece cr8_then_vmcall;	movq %rax, %cr8; nop; done
+	piece sti_hlt;	sti; hlt; done
+	piece eoi;	movl $0x80b, %ecx; xorl %eax, %eax; xorl %edx, %edx; wrmsr; nop; done
+	piece self_nmi;	movl $0x830, %ecx; movl $0x4400, %eax; xorl %edx, %edx; wrmsr; 1: jmp 1b
+	piece cr8_nop;	movq %rax, %cr8; nop; done
+	piece store32;	movl %eax, (%rsi); nop; done
+	piece vmcall_nop; vmcall; nop; nop; done
 
 	.code32
 	piece jmp_tss;	ljmp $0x68, $0;		done

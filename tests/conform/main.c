@@ -34,6 +34,7 @@ static const struct { const char *name; void (*run)(u32 every); const char *opti
 	{ "fields", group_fields, "sample" },
 	{ "entry", group_entry, "rows" },
 	{ "exits", group_exits, "rows" },
+	{ "events", group_events, "rows" },
 };
 
 static struct boot boot;

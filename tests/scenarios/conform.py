@@ -42,6 +42,9 @@ CAUSES = [
     ("entry/guest.pending.reserved", BARE, "Bochs does not look at bits 63:32 of the pending debug exceptions"),
     ("entry/guest.pending.bs-*", BARE, "Bochs does not check BS of the pending debug exceptions against TF"),
     ("entry/msr.smm", BARE, "Bochs is told to ignore unknown MSRs"),
+    ("events/window-ends-hlt", BOTH, "HLT of Bochs does not see interrupt-window exiting"),
+    ("events/interrupt-guest-if-0", BARE, "Bochs makes no exit by an interrupt if the entry loads RFLAGS.IF = 0"),
+    ("events/interrupt-before-sti", BARE, "the same, until the guest executes STI"),
     # Capabilities that the nesting engine does not offer: a row is left out, or its other side is tested.
     ("insn/vmptrld/shadow-revision", NESTED, "VMCS shadowing is not offered"),
     ("fields/encodings-0000=", NESTED, "EPTP index: #VE is not offered"),
@@ -69,6 +72,7 @@ OPEN = [
     ("entry/guest.activity.hlt-event=", NESTED, "an injected pending MTF makes no VM exit (nested_exit.c)"),
     ("exits/cr4-vmxe-fixed", NESTED, "a #GP that the level raises for its guest's guest ignores the exception bitmap (nested_cr.c)"),
     ("exits/apic-access-*", NESTED, "an APIC-access page at FEE00000h, without EPT, makes no exits"),
+    ("events/inject-mtf", NESTED, "an injected pending MTF makes no VM exit (nested_exit.c)"),
 ]
 
 GRUB = """serial --unit=0 --speed=115200
