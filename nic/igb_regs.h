@@ -255,6 +255,7 @@
 #define IGB_PVTEIMC(v) IGB_PVT(v, 0x28)
 #define IGB_PVTEIAC(v) IGB_PVT(v, 0x2c)
 #define IGB_PVTEIAM(v) IGB_PVT(v, 0x30)
+#define IGB_PVTEICR(v) IGB_PVT(v, 0x80)
 /* Statistics in the VF's page 0; never cleared, 32 bits. */
 #define IGB_VF_GPRC 0x0f10
 #define IGB_VF_GPTC 0x0f14

@@ -58,6 +58,9 @@ static void scrub_irqs(struct igb_vf *vf)
 	igb_write(pf, IGB_PVTEIMC(v), 7);
 	igb_write(pf, IGB_PVTEIAC(v), 0);
 	igb_write(pf, IGB_PVTEIAM(v), 0);
+	igb_write(pf, IGB_PVTEICS(v), 0); /* these three change nothing, but the emulated ones read as last written, by whomever */
+	igb_write(pf, IGB_PVTEIMS(v), 0);
+	igb_write(pf, IGB_PVTEICR(v), 0);
 	igb_write(pf, IGB_IVAR(v), 0);
 	igb_wr32(vf->regs, IGB_VTIVAR, 0);
 	igb_wr32(vf->regs, IGB_VTIVAR_MISC, 0);

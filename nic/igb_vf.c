@@ -182,13 +182,26 @@ static int vf_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config 
 
 /* ---- taking back ---- */
 
-/* Stopped, reset, wiped. -EIO: the reset did not finish. */
+/* A function-level reset, after which the registers answer. */
+static int vf_flr(struct igb_vf *vf)
+{
+	vf_command(vf, VF_DECODE);
+	int r = pci_flr(vf->rid);
+	vf_command(vf, VF_DECODE); /* the reset cleared it */
+	return r;
+}
+
+/*
+ * Stopped, reset, wiped. -EIO: the reset did not finish. Moderation (EITR) of the emulated NIC outlives a reset: an interrupt that it held
+ * back becomes pending after it, and would be the next owner's. It has run out by the end of the reset's own time; a second reset then
+ * takes the pending bit away for good.
+ */
 static int vf_reset(struct igb_vf *vf)
 {
 	int r = igb_quiesce(vf); /* a queue that does not stop is stopped by the reset */
-	vf_command(vf, VF_DECODE);
-	r = pci_flr(vf->rid);
-	vf_command(vf, VF_DECODE); /* the reset cleared it */
+	r = vf_flr(vf);
+	if (!r && msix_any_pending(&vf->msix))
+		r = vf_flr(vf);
 	if (r == -ENOTSUP) {
 		igb_wr32(vf->regs, IGB_CTRL, (u32)IGB_CTRL_RST);
 		r = igb_quiesce(vf);

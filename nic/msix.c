@@ -12,6 +12,7 @@
 #define MSIX_CONTROL_ENABLE BIT(15)
 #define MSIX_TABLE 4
 #define MSIX_TABLE_BIR BITS(2, 0)
+#define MSIX_PBA 8               /* as the table: offset and BAR */
 
 #define ENTRY_LEN 16
 #define ENTRY_ADDR_LOW 0
@@ -32,6 +33,13 @@ int msix_table_bar(rid_t rid)
 	return cap ? (int)FIELD_GET(MSIX_TABLE_BIR, pci_read32(rid, (u16)(cap + MSIX_TABLE))) : -ENOTSUP;
 }
 
+static volatile u8 *pending_bits(u32 place, u32 nr, volatile u8 *bar, u32 bar_index, u64 len)
+{
+	u64 offset = place & ~(u32)MSIX_TABLE_BIR;
+	bool here = FIELD_GET(MSIX_TABLE_BIR, place) == bar_index && offset + ALIGN_UP(nr, 64) / 8 <= len;
+	return here ? bar + offset : NULL;
+}
+
 int msix_init(struct msix *m, rid_t rid, volatile u8 *bar, u32 bar_index, u64 len)
 {
 	u16 cap = pci_find_cap(rid, PCI_CAP_ID_MSIX);
@@ -42,7 +50,8 @@ int msix_init(struct msix *m, rid_t rid, volatile u8 *bar, u32 bar_index, u64 le
 	u64 offset = table & ~(u32)MSIX_TABLE_BIR;
 	if (FIELD_GET(MSIX_TABLE_BIR, table) != bar_index || offset + (u64)nr * ENTRY_LEN > len)
 		return -ENOTSUP;
-	*m = (struct msix){ .rid = rid, .cap = cap, .table = bar + offset, .nr = nr };
+	*m = (struct msix){ .rid = rid, .cap = cap, .table = bar + offset, .nr = nr,
+			    .pending = pending_bits(pci_read32(rid, (u16)(cap + MSIX_PBA)), nr, bar, bar_index, len) };
 	return 0;
 }
 
@@ -78,4 +87,12 @@ void msix_set(struct msix *m, u32 i, u64 addr, u32 data, bool masked)
 	mmio_write32(entry(m, i, ENTRY_DATA), data);
 	if (!masked)
 		msix_mask(m, i, false);
+}
+
+bool msix_any_pending(const struct msix *m)
+{
+	u32 bits = 0;
+	for (u32 i = 0; m->pending && i < m->nr; i += 32)
+		bits |= mmio_read32(m->pending + i / 8) & (m->nr - i < 32 ? (u32)BIT(m->nr - i) - 1 : ~0u);
+	return bits;
 }

@@ -9,7 +9,8 @@
 #include "core/pci.h"
 #include "core/types.h"
 
-struct msix { rid_t rid; u16 cap; volatile u8 *table; u32 nr; };
+/* pending: the pending bits, NULL if they lie in another BAR. */
+struct msix { rid_t rid; u16 cap; volatile u8 *table; u32 nr; volatile u8 *pending; };
 
 /*
  * Find the capability and the table. bar: mapping of the BAR that holds the table, bar_index its number, of `len` bytes. 0, -ENOTSUP
@@ -24,5 +25,7 @@ void msix_disable(struct msix *m);
 /* Write an entry; its mask bit is as given afterwards. */
 void msix_set(struct msix *m, u32 i, u64 addr, u32 data, bool masked);
 void msix_mask(struct msix *m, u32 i, bool masked);
+/* A message waits that could not leave: it will when its entry is unmasked, whoever that is for. */
+bool msix_any_pending(const struct msix *m);
 
 #endif

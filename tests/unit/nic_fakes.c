@@ -118,7 +118,7 @@ u16 pci_read16(rid_t r, u16 off) { return off == PCI_COMMAND ? *command_of(r) : 
 u32 pci_read32(rid_t r, u16 off)
 {
 	(void)r;
-	return off == 0x74 ? 3 : 0; /* MSI-X table in BAR 3 */
+	return off == 0x74 ? 3 : off == 0x78 ? 0x2000 | 3 : 0; /* MSI-X table and pending bits in BAR 3 */
 }
 void pci_write16(rid_t r, u16 off, u16 v)
 {
@@ -160,6 +160,9 @@ int pci_flr(rid_t r)
 {
 	seen.flrs++;
 	*command_of(r) = 0;
+	if (fake.pending)
+		*fake.pending = fake.late_irqs ? 7 : 0;
+	fake.late_irqs -= fake.late_irqs ? 1 : 0;
 	return once(&fake.err_flr);
 }
 

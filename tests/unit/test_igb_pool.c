@@ -248,6 +248,9 @@ static void scrub_leaves_nothing(void **state)
 		model_set(MODEL_PF, IGB_EITR(i), ~0u);
 	for (u32 i = 0; i < 8 * IGB_MBX_WORDS; i++)
 		model_set(MODEL_PF, IGB_VMBMEM(0, i), ~0u);
+	for (u32 v = 0; v < 8; v++)
+		for (u32 off = 0x20; off <= 0x80; off += 4)
+			model_set(MODEL_PF, IGB_PVT(v, off), ~0u);
 	model_set(MODEL_PF, IGB_EIMS, ~0u);
 	model_set(MODEL_PF, IGB_EICR, ~0u);
 	model_set(2, IGB_VTIVAR, ~0u);
@@ -272,6 +275,11 @@ static void scrub_leaves_nothing(void **state)
 	assert_int_equal(model_get(MODEL_PF, IGB_EICR), ~(7u << 16));
 	for (u32 i = 0; i < 8 * IGB_MBX_WORDS; i++)
 		assert_int_equal(model_get(MODEL_PF, IGB_VMBMEM(0, i)), i / 16 == 2 ? 0 : ~0u);
+	for (u32 v = 0; v < 8; v++) { /* cause set, mask set, auto-clear, auto-mask, cause: what the VF can read of what was written */
+		static const u8 causes[] = { 0x20, 0x24, 0x2c, 0x30, 0x80 };
+		for (u32 i = 0; i < sizeof(causes); i++)
+			assert_int_equal(model_get(MODEL_PF, IGB_PVT(v, causes[i])), v == 2 ? 0 : ~0u);
+	}
 	assert_int_equal(model_get(2, IGB_VTIVAR), 0);
 	assert_int_equal(model_get(2, IGB_VTIVAR_MISC), 0);
 	assert_false(vf->mbx.clear_to_send);

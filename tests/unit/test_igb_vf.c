@@ -181,6 +181,23 @@ static void vf_without_flr_resets_itself(void **state)
 	balanced();
 }
 
+/* An interrupt that moderation held back comes after the reset: it is not the next owner's. */
+static void late_interrupts_are_reset_away(void **state)
+{
+	u32 *pending = (u32 *)(pf->vf[0].bar3 + 0x2000);
+	(void)state;
+	fake.pending = pending;
+	*pending = 2;
+	assert_int_equal(igb_ops.free(&lower[0]), 0);
+	assert_int_equal(seen.flrs, 1);
+	assert_int_equal(igb_ops.alloc(&lower[0], &vm, &conf, 0), 0);
+	fake.late_irqs = 1;
+	assert_int_equal(igb_ops.free(&lower[0]), 0);
+	assert_int_equal(seen.flrs, 3);
+	assert_int_equal(*pending, 0);
+	balanced();
+}
+
 static void lost_after_a_bad_detach(void **state)
 {
 	(void)state;
@@ -556,6 +573,7 @@ int main(void)
 		cmocka_unit_test_setup(every_step_of_alloc_fails, start),
 		cmocka_unit_test_setup(addresses_are_checked, given), cmocka_unit_test_setup(no_virtual_functions, start),
 		cmocka_unit_test_setup(lost_after_a_bad_reset, given), cmocka_unit_test_setup(vf_without_flr_resets_itself, given),
+		cmocka_unit_test_setup(late_interrupts_are_reset_away, given),
 		cmocka_unit_test_setup(lost_after_a_bad_detach, given), cmocka_unit_test_setup(lost_after_a_bad_unmap, given),
 		cmocka_unit_test_setup(cannot_be_isolated, given), cmocka_unit_test_setup(retarget_changes_the_irte_only, given),
 		cmocka_unit_test_setup(igbvf_is_satisfied, given), cmocka_unit_test_setup(mailbox_policy, given),
