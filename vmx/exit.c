@@ -29,6 +29,10 @@ enum exit_action vcpu_inject_exception(struct vcpu *v, u8 vector, bool has_error
 {
 	struct vcpu_event *e = &v->event;
 	bool pending_exception = (e->info & INTR_VALID) && FIELD_GET(INTR_TYPE, e->info) == INTR_HW_EXCEPTION;
+	if (!(vmread(VMCS_GUEST_CR0) & CR0_PE)) /* real mode pushes none, and VM entry would refuse one */
+		has_error = false;
+	if (nested_exception_exits(v, vector, has_error, error))
+		return EXIT_RESUME;
 	if (pending_exception) {
 		u8 first = (u8)FIELD_GET(INTR_VECTOR, e->info);
 		if (first == VEC_DF && nested_in_l2(v)) {
@@ -41,12 +45,12 @@ enum exit_action vcpu_inject_exception(struct vcpu *v, u8 vector, bool has_error
 		}
 		if (doubles(first, vector)) {
 			vector = VEC_DF;
-			has_error = true;
+			has_error = vmread(VMCS_GUEST_CR0) & CR0_PE;
 			error = 0;
+			if (nested_exception_exits(v, vector, has_error, error))
+				return EXIT_RESUME;
 		}
 	}
-	if (!(vmread(VMCS_GUEST_CR0) & CR0_PE)) /* real mode pushes none, and VM entry would refuse one */
-		has_error = false;
 	e->info = (u32)(INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_HW_EXCEPTION) | vector | (has_error ? INTR_HAS_ERROR : 0));
 	e->error = error;
 	e->insn_len = 0;

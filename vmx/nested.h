@@ -23,6 +23,11 @@ void nested_free(struct vcpu *v);
 void nested_put(struct vcpu *v);
 /* L2 has met a triple fault in an injection of ours: an exit to L1. Precondition: nested_in_l2. */
 void nested_triple_fault(struct vcpu *v);
+/*
+ * An exception that L2 meets in what we do for it. True: vmcs12 wants it, L1 runs now. An event that was being delivered is v->event. No
+ * effect while L1 runs.
+ */
+bool nested_exception_exits(struct vcpu *v, u8 vector, bool has_error, u32 error);
 /* INIT or reset of the vCPU: leave VMX operation. Leaves vmcs01 loaded. */
 void nested_reset(struct vcpu *v);
 /* True while the loaded VMCS is vmcs02: what runs is L2. */

@@ -2,8 +2,7 @@
  * What an inner may use of VMX: the capability MSRs 480h-491h (SDM 3D, VMX Capability Reporting Facility).
  *
  * Invariant: only what the CPU has and this engine carries through is offered, so an L1 that believes these MSRs never
- * finds them wrong. Not offered: PML, EPTP switching and VM functions, TSC scaling, mode-based execute control, sub-page
- * permissions, #VE, VMCS shadowing, XSAVES, ENCLS exiting, performance-counter switching, SMM.
+ * finds them wrong. Not offered: sub-page permissions, #VE, XSAVES, ENCLS exiting, performance-counter switching, SMM.
  */
 #include "core/x86.h"
 #include "vmx/nested_priv.h"
@@ -23,7 +22,8 @@
 		    PROC_MOV_DR | PROC_UNCOND_IO | PROC_IO_BITMAPS | PROC_MTF | PROC_MSR_BITMAPS | PROC_MONITOR | PROC_PAUSE | \
 		    PROC_SECONDARY)
 #define OFFER_PROC2 (PROC2_APIC_ACCESS | PROC2_EPT | PROC2_DESC_TABLE | PROC2_X2APIC | PROC2_WBINVD | PROC2_UNRESTRICTED | \
-		     PROC2_APIC_REGS | PROC2_VIRT_INT | PROC2_PAUSE_LOOP | PROC2_RDRAND | PROC2_RDSEED)
+		     PROC2_APIC_REGS | PROC2_VIRT_INT | PROC2_PAUSE_LOOP | PROC2_RDRAND | PROC2_RDSEED | PROC2_SHADOW_VMCS | \
+		     PROC2_PML | PROC2_MBE | PROC2_TSC_SCALING | PROC2_VMFUNC)
 /* These only if vmcs01 lets L1 itself use the instruction, VPID only if we can flush by it. */
 #define OFFER_PROC2_AS_US (PROC2_RDTSCP | PROC2_INVPCID | PROC2_VPID)
 #define OFFER_EXIT (EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_ACK_INT | EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | \
@@ -65,8 +65,11 @@ void nested_caps_make(struct nested_caps *out, const struct vmx_caps *hw, u8 max
 	out->exit = offer(hw->exit, OFFER_EXIT, DEFAULT1_EXIT, RELEASED_EXIT);
 	out->entry = offer(hw->entry, OFFER_ENTRY, DEFAULT1_ENTRY, RELEASED_ENTRY);
 	out->proc2.may = (u32)((OFFER_PROC2 & hw->proc2.may) | (OFFER_PROC2_AS_US & hw->use_proc2));
+	if (!(hw->ept_vpid & EPT_CAP_AD)) /* the log is of dirty flags */
+		out->proc2.may &= (u32)~PROC2_PML;
 	out->misc = (hw->misc & (VMX_MISC_TIMER_RATE | VMX_MISC_EFER_LMA | MISC_HLT | MISC_CR3_TARGETS | MISC_MSR_LIST |
 				 VMX_MISC_VMWRITE_RO | MISC_ZERO_LENGTH));
+	out->vmfunc = hw->vmfunc & VMFUNC_EPTP_SWITCHING;
 	out->ept_vpid = (hw->ept_vpid & OFFER_EPT) | EMULATED_INVEPT | (out->proc2.may & PROC2_VPID ? EMULATED_INVVPID : 0);
 	out->cr0_fixed0 = hw->cr0_fixed0;
 	out->cr0_fixed1 = hw->cr0_fixed1;
@@ -106,7 +109,11 @@ bool nested_cap_msr(const struct nested_caps *c, u32 msr, u64 *value)
 		[MSR_VMX_TRUE_ENTRY - MSR_VMX_BASIC] = ctl_msr(c->entry.must, c->entry.may),
 	};
 
-	if (msr < MSR_VMX_BASIC || msr - MSR_VMX_BASIC >= ARRAY_SIZE(v)) /* IA32_VMX_VMFUNC: no VM functions */
+	if (msr == MSR_VMX_VMFUNC && (c->proc2.may & PROC2_VMFUNC)) {
+		*value = c->vmfunc;
+		return true;
+	}
+	if (msr < MSR_VMX_BASIC || msr - MSR_VMX_BASIC >= ARRAY_SIZE(v))
 		return false;
 	*value = v[msr - MSR_VMX_BASIC];
 	return true;

@@ -84,6 +84,11 @@ static bool length_ok(const struct check_ctx *c)
 	return f->ENTRY_INSN_LEN <= 15 && (f->ENTRY_INSN_LEN || (c->caps->misc & BIT(30)));
 }
 
+static bool switches_eptp(const struct vmcs12 *f)
+{
+	return proc2_12(f, PROC2_VMFUNC) && (f->VMFUNC_CONTROLS & VMFUNC_EPTP_SWITCHING);
+}
+
 #define CTL_ROWS(R) \
 	/* VM-Execution Control Fields */ \
 	R(pin, "reserved bits of the pin-based controls", ctl_ok(f->PIN_CONTROLS, c->caps->pin)) \
@@ -118,6 +123,15 @@ static bool length_ok(const struct check_ctx *c)
 	R(vpid, "VPID 0", !proc2_12(f, PROC2_VPID) || f->VPID) \
 	R(eptp, "EPTP", !proc2_12(f, PROC2_EPT) || check_eptp(c->caps, f->EPTP)) \
 	R(unrestricted, "unrestricted guest without EPT", !proc2_12(f, PROC2_UNRESTRICTED) || proc2_12(f, PROC2_EPT)) \
+	R(vmread_bitmap, "VMREAD-bitmap address", !proc2_12(f, PROC2_SHADOW_VMCS) || address_ok(c, f->VMREAD_BITMAP, PAGE_SIZE)) \
+	R(vmwrite_bitmap, "VMWRITE-bitmap address", !proc2_12(f, PROC2_SHADOW_VMCS) || address_ok(c, f->VMWRITE_BITMAP, PAGE_SIZE)) \
+	R(log_ept, "page-modification log without EPT", !proc2_12(f, PROC2_PML) || proc2_12(f, PROC2_EPT)) \
+	R(log_addr, "page-modification log address", !proc2_12(f, PROC2_PML) || address_ok(c, f->PML_ADDR, PAGE_SIZE)) \
+	R(mbe, "mode-based execute control without EPT", !proc2_12(f, PROC2_MBE) || proc2_12(f, PROC2_EPT)) \
+	R(tsc_multiplier, "TSC multiplier 0", !proc2_12(f, PROC2_TSC_SCALING) || f->TSC_MULTIPLIER) \
+	R(functions, "reserved bits of the VM-function controls", !proc2_12(f, PROC2_VMFUNC) || !(f->VMFUNC_CONTROLS & ~c->caps->vmfunc)) \
+	R(switch_ept, "EPTP switching without EPT", !switches_eptp(f) || proc2_12(f, PROC2_EPT)) \
+	R(eptp_list, "EPTP-list address", !switches_eptp(f) || address_ok(c, f->EPTP_LIST_ADDR, PAGE_SIZE)) \
 	/* VM-Exit Control Fields */ \
 	R(exit, "reserved bits of the VM-exit controls", ctl_ok(f->EXIT_CONTROLS, c->caps->exit)) \
 	R(save_timer, "saving a preemption timer that is off", \

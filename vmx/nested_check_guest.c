@@ -217,7 +217,8 @@ static bool top_bits_identical(u64 a) { return a >> 48 == 0 || a >> 48 == 0xffff
 	R(pending_bs, OTHER, "pending single step", pending_bs_ok(f)) \
 	R(link_address, LINK_PTR, "VMCS link pointer address", f->VMCS_LINK_PTR == ~0ull || \
 	  (IS_ALIGNED(f->VMCS_LINK_PTR, PAGE_SIZE) && !(f->VMCS_LINK_PTR >> c->caps->maxphyaddr))) \
-	R(link_revision, LINK_PTR, "revision of the linked VMCS", f->VMCS_LINK_PTR == ~0ull || c->link_revision == NESTED_REVISION) \
+	R(link_revision, LINK_PTR, "revision of the linked VMCS", f->VMCS_LINK_PTR == ~0ull || \
+	  c->link_revision == (NESTED_REVISION | (proc2_12(f, PROC2_SHADOW_VMCS) ? (u32)REVISION_SHADOW : 0))) \
 	R(link_current, LINK_PTR, "VMCS linked to itself", f->VMCS_LINK_PTR == ~0ull || f->VMCS_LINK_PTR != c->current_gpa) \
 	/* Checks on Guest Page-Directory-Pointer-Table Entries */ \
 	R(pdptes, PDPTE, "PDPTEs", !pae_paging(f) || (c->pdptes_read && check_pdptes(c->caps, c->pdpte)))

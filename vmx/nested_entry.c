@@ -147,7 +147,7 @@ static bool may_enter(struct vcpu *v, bool launch, enum exit_action *a)
 
 	if (!insn_allowed(v, a))
 		return false;
-	if (n->current_gpa == ~0ull)
+	if (n->current_gpa == ~0ull || n->shadow12)
 		*a = insn_fail_invalid();
 	else if (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCK_MOV_SS)
 		*a = insn_fail(v, INSN_ERR_MOV_SS);

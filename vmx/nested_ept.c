@@ -114,6 +114,33 @@ void ept02_free_all(struct vcpu *v)
 	v->nested->ept = NULL;
 }
 
+void ept02_recheck(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	u32 nr = MIN(n->nr_newly_dirty, (u32)NEWLY_DIRTY);
+
+	n->nr_newly_dirty = 0;
+	if (!n->ept || !(n->v12.EPTP & EPTP_AD))
+		return;
+	for (u32 i = 0; i < nr; i++) {
+		u64 page = ALIGN_DOWN(n->newly_dirty[i], PAGE_SIZE);
+		struct ept12_walk w;
+
+		ept12_walk(v, page, &w);
+		if (w.result == L2_FAULT_FILLED && w.dirty)
+			continue;
+		if (!ptab_unmap(&n->ept->pt, page, PAGE_SIZE)) {
+			ept_flush_here(pointer_of(n->ept));
+			continue;
+		}
+		release(n->ept); /* no memory to split a large page */
+		if (ept02_select(v, n->v12.EPTP))
+			continue;
+		vcpu_kill(v, "no memory left for the tables of its guest");
+		return;
+	}
+}
+
 /* Our own table changed. With vmcs02 loaded a fresh one takes its place at once. */
 void nested_flush_ept(struct vcpu *v)
 {

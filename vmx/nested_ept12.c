@@ -109,6 +109,7 @@ bool ept12_mark(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w, bool write)
 	if (!write || w->dirty)
 		return true;
 	w->dirty = true;
+	v->nested->newly_dirty[v->nested->nr_newly_dirty++ % NEWLY_DIRTY] = l2_gpa;
 	if (!(__atomic_fetch_or(w->entry[w->nr - 1], EPT_DIRTY, __ATOMIC_SEQ_CST) & EPT_DIRTY) && log)
 		log_write(v, l2_gpa);
 	return true;

@@ -12,18 +12,14 @@
 typedef bool (*wants_fn)(struct vcpu *v, const struct vmcs12 *f);
 
 /* ---- exits whose owner depends on details ---- */
-/* SDM 3C, Exception Bitmap: page faults are filtered by mask and match. */
 static bool wants_exception(struct vcpu *v, const struct vmcs12 *f)
 {
-	u64 info = vmread(VMCS_EXIT_INTR_INFO), vector = FIELD_GET(INTR_VECTOR, info);
-	bool bit = f->EXCEPTION_BITMAP & BIT(vector & 31);
+	u64 info = vmread(VMCS_EXIT_INTR_INFO);
 
 	(void)v;
 	if (FIELD_GET(INTR_TYPE, info) == INTR_NMI)
 		return false; /* the machine's: L1's NMIs come through nested_before_entry */
-	if (vector != VEC_PF)
-		return bit;
-	return bit == ((vmread(VMCS_EXIT_INTR_ERROR) & f->PF_ERROR_MASK) == f->PF_ERROR_MATCH);
+	return reflect_wants_exception(f, (u32)FIELD_GET(INTR_VECTOR, info), info & INTR_HAS_ERROR ? vmread(VMCS_EXIT_INTR_ERROR) : 0);
 }
 
 #define Q_CR BITS(3, 0)
@@ -144,6 +140,9 @@ static bool wants_invpcid(struct vcpu *v, const struct vmcs12 *f)
 	return proc12(f, PROC_INVLPG) && proc2_12(f, PROC2_INVPCID);
 }
 
+static bool wants_vmread(struct vcpu *v, const struct vmcs12 *f) { return !proc2_12(f, PROC2_SHADOW_VMCS) || link_wants(v, false); }
+static bool wants_vmwrite(struct vcpu *v, const struct vmcs12 *f) { return !proc2_12(f, PROC2_SHADOW_VMCS) || link_wants(v, true); }
+
 /* ---- the table ---- */
 enum owner { OWNER_US = 1, OWNER_L1, OWNER_PIN, OWNER_PROC, OWNER_PROC2, OWNER_ASK };
 struct rule { u8 owner; u32 bit; wants_fn wants; };
@@ -159,8 +158,8 @@ static const struct rule rules[] = {
 	[XR_SIPI] = US, [XR_INTERRUPT_WINDOW] = PROC(PROC_INT_WINDOW), [XR_NMI_WINDOW] = PROC(PROC_NMI_WINDOW),
 	[XR_TASK_SWITCH] = L1, [XR_CPUID] = L1, [XR_GETSEC] = L1, [XR_HLT] = PROC(PROC_HLT), [XR_INVD] = L1,
 	[XR_INVLPG] = PROC(PROC_INVLPG), [XR_RDPMC] = PROC(PROC_RDPMC), [XR_RDTSC] = PROC(PROC_RDTSC), [XR_RSM] = L1,
-	[XR_VMCALL] = L1, [XR_VMCLEAR] = L1, [XR_VMLAUNCH] = L1, [XR_VMPTRLD] = L1, [XR_VMPTRST] = L1, [XR_VMREAD] = L1,
-	[XR_VMRESUME] = L1, [XR_VMWRITE] = L1, [XR_VMXOFF] = L1, [XR_VMXON] = L1, [XR_CR_ACCESS] = ASK(wants_cr),
+	[XR_VMCALL] = L1, [XR_VMCLEAR] = L1, [XR_VMLAUNCH] = L1, [XR_VMPTRLD] = L1, [XR_VMPTRST] = L1, [XR_VMREAD] = ASK(wants_vmread),
+	[XR_VMRESUME] = L1, [XR_VMWRITE] = ASK(wants_vmwrite), [XR_VMXOFF] = L1, [XR_VMXON] = L1, [XR_CR_ACCESS] = ASK(wants_cr),
 	[XR_DR_ACCESS] = PROC(PROC_MOV_DR), [XR_IO] = ASK(wants_io), [XR_RDMSR] = ASK(wants_rdmsr), [XR_WRMSR] = ASK(wants_wrmsr),
 	[XR_MWAIT] = PROC(PROC_MWAIT), [XR_MTF] = PROC(PROC_MTF), [XR_MONITOR] = PROC(PROC_MONITOR), [XR_PAUSE] = ASK(wants_pause),
 	[XR_TPR_BELOW_THRESHOLD] = PROC(PROC_TPR_SHADOW), [XR_APIC_ACCESS] = PROC2(PROC2_APIC_ACCESS),
@@ -168,7 +167,7 @@ static const struct rule rules[] = {
 	[XR_EPT_MISCONFIG] = US, [XR_INVEPT] = L1, [XR_RDTSCP] = PROC(PROC_RDTSC), [XR_PREEMPTION_TIMER] = PIN(PIN_PREEMPTION_TIMER),
 	[XR_INVVPID] = L1, [XR_WBINVD] = PROC2(PROC2_WBINVD), [XR_XSETBV] = L1,
 	[XR_APIC_WRITE] = PROC2(PROC2_APIC_REGS | PROC2_VIRT_INT | PROC2_APIC_ACCESS), [XR_RDRAND] = PROC2(PROC2_RDRAND),
-	[XR_INVPCID] = ASK(wants_invpcid), [XR_VMFUNC] = L1, [XR_RDSEED] = PROC2(PROC2_RDSEED),
+	[XR_INVPCID] = ASK(wants_invpcid), [XR_VMFUNC] = US, [XR_RDSEED] = PROC2(PROC2_RDSEED),
 };
 
 static bool l1_wants(struct vcpu *v, u32 reason)
@@ -249,6 +248,20 @@ static bool consumed(struct vcpu *v, u32 reason)
 	case XR_CR_ACCESS:
 		if (l2_cr_access(v) == EXIT_ADVANCE)
 			vcpu_advance(v);
+		return true;
+	case XR_VMREAD:
+		if (link_vmread(v) == EXIT_ADVANCE)
+			vcpu_advance(v);
+		return true;
+	case XR_VMWRITE:
+		if (link_vmwrite(v) == EXIT_ADVANCE)
+			vcpu_advance(v);
+		return true;
+	case XR_VMFUNC:
+		if (link_vmfunc(v))
+			vcpu_advance(v);
+		else
+			nested_reflect(v, reason);
 		return true;
 	case XR_HLT:
 		n->l2_halted = true;

@@ -172,7 +172,8 @@ enum exit_action exit_vmptrld(struct vcpu *v)
 		return insn_fail(v, INSN_ERR_VMPTRLD_ADDR);
 	if (gpa == n->vmxon_gpa)
 		return insn_fail(v, INSN_ERR_VMPTRLD_VMXON);
-	if (region_read_revision(v, gpa) != NESTED_REVISION) /* also a shadow VMCS: not offered */
+	u32 shadow = nested_caps.proc2.may & PROC2_SHADOW_VMCS ? (u32)REVISION_SHADOW : 0;
+	if ((region_read_revision(v, gpa) & ~shadow) != NESTED_REVISION)
 		return insn_fail(v, INSN_ERR_VMPTRLD_REVISION);
 	if (gpa != n->current_gpa) {
 		region_put(v);
@@ -204,21 +205,19 @@ static u64 register_operand(struct vcpu *v, u32 reg, bool wide)
 	return wide ? value : (u32)value;
 }
 
-enum exit_action exit_vmread(struct vcpu *v)
+u64 insn_register2(struct vcpu *v)
 {
-	struct nested *n = v->nested;
-	bool wide = l1_in_64bit();
-	enum exit_action a;
+	return register_operand(v, (u32)FIELD_GET(INFO_REG2, vmread(VMCS_EXIT_INSN_INFO)), l1_in_64bit());
+}
 
-	if (!insn_allowed(v, &a))
-		return a;
-	if (n->current_gpa == ~0ull)
-		return insn_fail_invalid();
-	u64 info = vmread(VMCS_EXIT_INSN_INFO), linear;
-	u64 encoding = register_operand(v, (u32)FIELD_GET(INFO_REG2, info), wide);
-	if (!vmcs12_field(&n->v12, &nested_caps, encoding))
+enum exit_action insn_vmread(struct vcpu *v, struct vmcs12 *target)
+{
+	u64 info = vmread(VMCS_EXIT_INSN_INFO), encoding = insn_register2(v), linear;
+	bool wide = l1_in_64bit();
+
+	if (!vmcs12_field(target, &nested_caps, encoding))
 		return insn_fail(v, INSN_ERR_FIELD);
-	u64 value = vmcs12_read(&n->v12, &nested_caps, encoding);
+	u64 value = vmcs12_read(target, &nested_caps, encoding);
 	if (!wide)
 		value = (u32)value;
 	if (info & INFO_IS_REG)
@@ -226,6 +225,15 @@ enum exit_action exit_vmread(struct vcpu *v)
 	else if (!l1_operand_address(v, info, wide ? 8 : 4, true, &linear) || !l1_access_linear(v, linear, &value, wide ? 8 : 4, true))
 		return EXIT_INJECT;
 	return insn_succeed();
+}
+
+enum exit_action exit_vmread(struct vcpu *v)
+{
+	enum exit_action a;
+
+	if (!insn_allowed(v, &a))
+		return a;
+	return v->nested->current_gpa == ~0ull ? insn_fail_invalid() : insn_vmread(v, &v->nested->v12);
 }
 
 static bool vmwrite_source(struct vcpu *v, u64 info, bool wide, u64 *value)
@@ -240,30 +248,37 @@ static bool vmwrite_source(struct vcpu *v, u64 info, bool wide, u64 *value)
 	return l1_operand_address(v, info, wide ? 8 : 4, false, &linear) && l1_access_linear(v, linear, value, wide ? 8 : 4, false);
 }
 
+enum exit_action insn_vmwrite(struct vcpu *v, struct vmcs12 *target)
+{
+	u64 info = vmread(VMCS_EXIT_INSN_INFO), encoding = insn_register2(v), value;
+
+	if (!vmwrite_source(v, info, l1_in_64bit(), &value))
+		return EXIT_INJECT;
+	if (!vmcs12_field(target, &nested_caps, encoding))
+		return insn_fail(v, INSN_ERR_FIELD);
+	if (field_type(encoding) == FIELD_TYPE_READ_ONLY && !(nested_caps.misc & VMX_MISC_VMWRITE_RO))
+		return insn_fail(v, INSN_ERR_READ_ONLY);
+	vmcs12_write(target, &nested_caps, encoding, value);
+	return insn_succeed();
+}
+
 enum exit_action exit_vmwrite(struct vcpu *v)
 {
 	struct nested *n = v->nested;
-	bool wide = l1_in_64bit();
 	enum exit_action a;
-	u64 value;
 
 	if (!insn_allowed(v, &a))
 		return a;
 	if (n->current_gpa == ~0ull)
 		return insn_fail_invalid();
-	u64 info = vmread(VMCS_EXIT_INSN_INFO);
-	u64 encoding = register_operand(v, (u32)FIELD_GET(INFO_REG2, info), wide);
-	if (!vmwrite_source(v, info, wide, &value))
-		return EXIT_INJECT;
-	if (!vmcs12_field(&n->v12, &nested_caps, encoding))
-		return insn_fail(v, INSN_ERR_FIELD);
-	if (field_type(encoding) == FIELD_TYPE_READ_ONLY && !(nested_caps.misc & VMX_MISC_VMWRITE_RO))
-		return insn_fail(v, INSN_ERR_READ_ONLY);
-	vmcs12_write(&n->v12, &nested_caps, encoding, value);
-	n->dirty |= vmcs_group((u32)encoding & ~(u32)VMCS_ENC_HIGH);
-	if (field_type(encoding) == FIELD_TYPE_READ_ONLY)
-		shadow_from_v12(v); /* its VMREAD does not come here */
-	return insn_succeed();
+	u32 encoding = (u32)insn_register2(v);
+	a = insn_vmwrite(v, &n->v12);
+	if (a == EXIT_ADVANCE) { /* written, or refused: a group too many does no harm */
+		n->dirty |= vmcs_group(encoding & ~(u32)VMCS_ENC_HIGH);
+		if (field_type(encoding) == FIELD_TYPE_READ_ONLY)
+			shadow_from_v12(v); /* its VMREAD does not come here */
+	}
+	return a;
 }
 
 /* ---- INVEPT, INVVPID ---- */

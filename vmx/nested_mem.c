@@ -1,9 +1,9 @@
 /*
- * Memory operands of L1's VMX instructions: their addresses (SDM 3C, Instruction-Information Field) and accesses
- * through L1's own paging with L1's faults.
+ * Memory operands of VMX instructions of L1, and of L2's VMREAD and VMWRITE: their addresses (SDM 3C, Instruction-Information
+ * Field) and accesses through the own paging of the level that executes them, with its faults; L2's through ept12, too.
  *
  * Invariant: only RAM of the VM is touched; a wrong operand ends in the exception that the processor would raise (#GP, #SS, #PF
- * with its error code and CR2), and then nothing has been written.
+ * with its error code and CR2), or in an EPT violation for L1, and then nothing has been written.
  */
 #include <string.h>
 
@@ -32,11 +32,35 @@ struct l1_walk {
 	bool writable, user;
 	u64 gpa;
 	u32 error;
+	bool exited;            /* ept12 forbids it: L1 runs already */
 };
 
-static void *entry_map(struct vcpu *v, u64 gpa, u32 size)
+/* L2 reaches what ept12 lets it reach; the rest is an exit to L1 (SDM 3C, Exit Qualification for EPT Violations). False: it happened. */
+static bool ept12_allows(struct vcpu *v, struct l1_walk *w, u64 gpa, bool table)
 {
-	hpa_t a = vm_gpa_to_hpa(v->core.vm, GPA(gpa), size);
+	bool write = table ? v->nested->v12.EPTP & EPTP_AD : w->write;
+	struct ept12_walk e;
+
+	if (!nested_in_l2(v) || !proc2_12(&v->nested->v12, PROC2_EPT))
+		return true;
+	ept12_walk(v, gpa, &e);
+	if (e.result == L2_FAULT_FILLED && (e.perm & EPT_READ) && (!write || (e.perm & EPT_WRITE)))
+		return true;
+	u64 access = table ? EPT_QUAL_READ | (write ? EPT_QUAL_WRITE : 0) : write ? EPT_QUAL_WRITE : EPT_QUAL_READ;
+	struct exit_info i = { .reason = XR_EPT_MISCONFIG, .physical = gpa };
+	if (e.result != L2_FAULT_MISCONFIG) {
+		i.reason = XR_EPT_VIOLATION;
+		i.linear = w->linear;
+		i.qualification = access | FIELD_PREP(EPT_QUAL_PERMS, e.perm & EPT_RWX) | EPT_QUAL_LINEAR_VALID | (table ? 0 : EPT_QUAL_TRANSLATED);
+	}
+	reflect(v, &i);
+	w->exited = true;
+	return false;
+}
+
+static void *entry_map(struct vcpu *v, u64 gpa, u32 size, bool write)
+{
+	hpa_t a = nested_in_l2(v) ? nested_l2_gpa_to_hpa(v, gpa, write) : vm_gpa_to_hpa(v->core.vm, GPA(gpa), size);
 
 	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
 }
@@ -103,7 +127,10 @@ static bool walk_tables(struct vcpu *v, struct l1_walk *w, u64 table)
 	w->writable = w->user = true;
 	for (u32 level = w->levels;; level--) {
 		u64 index = w->linear >> level_shift(w, level) & (PAGE_SIZE / w->entry_size - 1);
-		u8 *at = entry_map(v, table + index * w->entry_size, w->entry_size);
+		u64 entry = table + index * w->entry_size;
+		if (!ept12_allows(v, w, entry, true))
+			return false;
+		u8 *at = entry_map(v, entry, w->entry_size, true);
 		u64 e = at ? entry_read(at, w->entry_size) : 0;
 		bool pdpte = w->levels == 3 && level == 3;
 
@@ -132,8 +159,8 @@ static bool translate(struct vcpu *v, struct l1_walk *w)
 {
 	u64 cr3 = vmread(VMCS_GUEST_CR3);
 
-	w->cr0 = vcpu_read_cr0();
-	w->cr4 = vcpu_read_cr4();
+	w->cr0 = nested_in_l2(v) ? vmread(VMCS_GUEST_CR0) : vcpu_read_cr0(); /* what L2 reads there may be L1's make-believe */
+	w->cr4 = nested_in_l2(v) ? vmread(VMCS_GUEST_CR4) : vcpu_read_cr4();
 	if (!(w->cr0 & CR0_PG)) {
 		w->gpa = (u32)w->linear;
 		return true;
@@ -156,6 +183,8 @@ static bool translate(struct vcpu *v, struct l1_walk *w)
 
 static bool page_fault(struct vcpu *v, const struct l1_walk *w)
 {
+	if (w->exited)
+		return false;
 	v->cr2 = w->linear;
 	write_cr2(w->linear); /* v is current: its CR2 is the CPU's */
 	vcpu_inject_exception(v, VEC_PF, true, w->error);
@@ -164,7 +193,7 @@ static bool page_fault(struct vcpu *v, const struct l1_walk *w)
 
 static void copy(struct vcpu *v, u64 gpa, u8 *buf, u32 len, bool write)
 {
-	u8 *p = entry_map(v, gpa, len);
+	u8 *p = entry_map(v, gpa, len, write);
 
 	if (!p && !write)
 		memset(buf, 0xff, len); /* like an empty bus */
@@ -183,6 +212,8 @@ bool l1_access_linear(struct vcpu *v, u64 linear, void *buf, u32 len, bool write
 		return page_fault(v, &a);
 	if (first < len && !translate(v, &b))
 		return page_fault(v, &b);
+	if (!ept12_allows(v, &a, a.gpa, false) || (first < len && !ept12_allows(v, &b, b.gpa, false)))
+		return false;
 	copy(v, a.gpa, buf, first, write);
 	if (first < len)
 		copy(v, b.gpa, (u8 *)buf + first, len - first, write);

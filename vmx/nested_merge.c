@@ -36,11 +36,13 @@ static u32 merge_proc(const struct vmcs12 *f, const struct merge_policy *p)
 
 /* Ours for exits (OR); L1's alone for what changes how L2 behaves; EPT and VPID are always ours. */
 #define PROC2_OUR_EXITS (PROC2_DESC_TABLE | PROC2_WBINVD | PROC2_PAUSE_LOOP | PROC2_RDRAND | PROC2_RDSEED)
+/* The log follows flags that we set ourselves (nested_ept12.c); VMREAD and VMWRITE of L2 all exit (nested_link.c). */
+#define PROC2_EMULATED (PROC2_PML | PROC2_SHADOW_VMCS)
 static u32 merge_proc2(const struct vmcs12 *f, const struct merge_policy *p)
 {
 	u32 l1 = proc12(f, PROC_SECONDARY) ? (u32)f->PROC2_CONTROLS : 0;
 
-	return (l1 & (u32)~(PROC2_EPT | PROC2_VPID)) | (p->proc2 & (u32)(PROC2_EPT | PROC2_VPID | PROC2_OUR_EXITS));
+	return (l1 & (u32)~(PROC2_EPT | PROC2_VPID | PROC2_EMULATED)) | (p->proc2 & (u32)(PROC2_EPT | PROC2_VPID | PROC2_OUR_EXITS));
 }
 
 static u32 merge_exit(const struct vmcs12 *f, const struct merge_policy *p)

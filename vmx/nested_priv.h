@@ -5,7 +5,7 @@
  * Invariant: all that we act on of a vmcs12 is in our own memory (struct vmcs12) before it is checked, and is not read
  * again from L1's memory afterwards. Addresses in it are translated through the VM's EPT at each VM entry.
  *
- * Files: fields (encodings) · cap (what L1 may use) · region (VMCS regions in L1's memory) · insn, mem (VMX instructions and
+ * Files: fields (encodings) · cap (what L1 may use) · region (VMCS regions in L1's memory) · link (what L2 does with what vmcs12 names) · insn, mem (VMX instructions and
  * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
  * words, masks, bitmaps) · state (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
  * (L1's host state) · cr (CR accesses of L2 that are ours) · ept12 (L1's tables) · ept (ept02) · irq · shadow.
@@ -41,7 +41,7 @@ _Static_assert(sizeof(struct vmcs12_region) <= PAGE_SIZE, "a VMCS region is one 
 
 /* What L1 is told that it may use: the capability MSRs (SDM 3D, VMX Capability Reporting Facility). */
 struct nested_caps {
-	u64 basic, misc, ept_vpid, vmcs_enum, cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+	u64 basic, misc, ept_vpid, vmfunc, vmcs_enum, cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 	struct vmx_ctl pin, proc, proc2, exit, entry; /* by the TRUE MSRs */
 	u8 maxphyaddr;
 	u64 fields[FIELD_SLOTS / 64];                 /* which VMCS fields exist: FIELD_SLOT bits */
@@ -68,6 +68,7 @@ struct ept02 {
 	u32 used;         /* round of the last use, for eviction */
 };
 #define NR_EPT02 4
+#define NEWLY_DIRTY 8
 #define EPT02_MAX_TABLES 1024 /* per ept02; a full one is dropped and starts anew */
 
 /* 64-bit words of a bitmap of ours that let something pass; the rest is all ones whatever L1's bitmap says. */
@@ -82,6 +83,7 @@ struct nested {
 	u64 vmxon_gpa;               /* ~0: none */
 	u64 current_gpa;             /* gpa of the current vmcs12; ~0: none */
 	bool launched12;             /* its launch state */
+	bool shadow12;               /* it is a shadow VMCS: nothing can be entered by it */
 	struct vmcs12 v12;           /* its data, while it is current */
 
 	struct vmcs vmcs02;
@@ -114,6 +116,8 @@ struct nested {
 	struct ept02 ept02[NR_EPT02];
 	struct ept02 *ept;           /* of the vmcs12 that runs; NULL: it has no EPT */
 	u32 ept_round;
+	u64 newly_dirty[NEWLY_DIRTY]; /* pages of L2 whose dirty flag we have set since its last entry: ept02_recheck */
+	u32 nr_newly_dirty;
 
 	struct nested_shadow *shadow; /* VMCS shadowing; NULL where the CPU has none */
 };
@@ -203,6 +207,8 @@ void merge_x2apic(u64 *dst, const struct vmcs12 *f, const u64 *l1);
 /* gpa is a legal operand of VMPTRLD and company: page-aligned, inside the physical-address width. */
 bool region_gpa_ok(u64 gpa);
 u32 region_read_revision(struct vcpu *v, u64 gpa);
+/* The fields of a region in L1's memory, itself: L1 may change them at any moment. */
+struct vmcs12 *region_data(struct vcpu *v, u64 gpa);
 void region_load(struct vcpu *v, u64 gpa);
 /* Write the current vmcs12 back to L1's memory and forget it. */
 void region_put(struct vcpu *v);
@@ -243,6 +249,20 @@ enum exit_action insn_fail_invalid(void);
 enum exit_action insn_fail(struct vcpu *v, enum vmx_insn_error error);
 /* Mode and privilege checks common to all but VMXON. True: go on; else *a is the answer. */
 bool insn_allowed(struct vcpu *v, enum exit_action *a);
+/* The operand in the register that the instruction information calls "register 2". */
+u64 insn_register2(struct vcpu *v);
+/* VMREAD and VMWRITE that may happen, of a field of target. The VMCS of the level that executes them is loaded. */
+enum exit_action insn_vmread(struct vcpu *v, struct vmcs12 *target);
+enum exit_action insn_vmwrite(struct vcpu *v, struct vmcs12 *target);
+
+/* ---- nested_link.c ---- */
+/* Does vmcs12 want this VMREAD or VMWRITE of L2 to exit? */
+bool link_wants(struct vcpu *v, bool write);
+/* One that it does not want. */
+enum exit_action link_vmread(struct vcpu *v);
+enum exit_action link_vmwrite(struct vcpu *v);
+/* VMFUNC of L2: done, or false: it exits to L1. */
+bool link_vmfunc(struct vcpu *v);
 
 /* ---- nested_msr.c ---- */
 /* 0, or the number of the entry that failed (1 = first). Precondition: load: the VMCS of the level that gets them is loaded. */
@@ -260,6 +280,8 @@ struct exit_info {
 void reflect(struct vcpu *v, const struct exit_info *info);
 /* An exit that did not happen in the hardware (interrupt, NMI, INIT for L1). */
 void reflect_event(struct vcpu *v, u32 reason, u32 intr_info);
+/* vmcs12's exception bitmap, with its filter of page faults. */
+bool reflect_wants_exception(const struct vmcs12 *f, u32 vector, u64 error);
 /* The same as the hardware exit, but with another reason and qualification (EPT). */
 void reflect_as(struct vcpu *v, u32 reason, u64 qualification);
 
@@ -304,6 +326,11 @@ enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *pe
 /* The ept02 for this vmcs12, made if necessary; NULL: no memory. Sets n->ept. */
 struct ept02 *ept02_select(struct vcpu *v, u64 eptp12);
 u64 ept02_pointer(const struct nested *n, struct vm *vm);
+/*
+ * L1 may have cleared dirty flags again while it handled an exit. Without INVEPT a processor may or may not notice; most do, because
+ * they cache little across an exit and an entry, and software counts on it. So do we, for the pages that became dirty last.
+ */
+void ept02_recheck(struct vcpu *v);
 /* Forget one (eptp12) or all composed tables and what the CPU cached of them. */
 void ept02_drop(struct vcpu *v, u64 eptp12);
 void ept02_drop_all(struct vcpu *v);

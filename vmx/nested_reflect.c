@@ -3,6 +3,7 @@
  *
  * Invariant: afterwards vmcs01 is loaded and L1 stands where its VMCS says; v->event holds nothing of L2 any more.
  */
+#include "core/x86.h"
 #include "vmx/nested_priv.h"
 
 static void put_info(struct vmcs12 *f, const struct exit_info *i)
@@ -85,6 +86,32 @@ void reflect_event(struct vcpu *v, u32 reason, u32 intr_info)
 		i.insn_len = v->event.insn_len;
 	}
 	reflect(v, &i);
+}
+
+/* SDM 3C, Exception Bitmap: page faults are filtered by mask and match. */
+bool reflect_wants_exception(const struct vmcs12 *f, u32 vector, u64 error)
+{
+	bool bit = f->EXCEPTION_BITMAP & BIT(vector & 31);
+
+	return vector == VEC_PF ? bit == ((error & f->PF_ERROR_MASK) == f->PF_ERROR_MATCH) : bit;
+}
+
+bool nested_exception_exits(struct vcpu *v, u8 vector, bool has_error, u32 error)
+{
+	struct exit_info i = { .reason = XR_EXCEPTION_NMI, .intr_error = error };
+
+	if (!nested_in_l2(v) || !reflect_wants_exception(&v->nested->v12, vector, error))
+		return false;
+	i.intr_info = (u32)(INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_HW_EXCEPTION) | (has_error ? INTR_HAS_ERROR : 0) | vector);
+	if (vector == VEC_PF)
+		i.qualification = read_cr2();
+	if (v->event.info & INTR_VALID) {
+		i.idt_info = v->event.info;
+		i.idt_error = v->event.error;
+		i.insn_len = v->event.insn_len;
+	}
+	reflect(v, &i);
+	return true;
 }
 
 void nested_triple_fault(struct vcpu *v)

@@ -47,6 +47,13 @@ static void clean(struct vmcs12 *f)
 	}
 }
 
+struct vmcs12 *region_data(struct vcpu *v, u64 gpa)
+{
+	struct vmcs12_region *r = region_map(v, gpa);
+
+	return r ? &r->data : v->nested->dummy_page;
+}
+
 void region_load(struct vcpu *v, u64 gpa)
 {
 	struct nested *n = v->nested;
@@ -61,6 +68,7 @@ void region_load(struct vcpu *v, u64 gpa)
 	}
 	clean(&n->v12);
 	n->dirty = NEST_GROUPS_ALL;
+	n->shadow12 = region_read_revision(v, gpa) & REVISION_SHADOW;
 	n->current_gpa = gpa;
 	shadow_attach(v);
 }

@@ -121,6 +121,8 @@ static void write_constants(struct vcpu *v)
 		vmwrite(VMCS_VPID, n->vpid02);
 	if (vmx_caps.posted)
 		vmwrite(VMCS_PI_NOTIFICATION_VECTOR, IRQ_VEC_PI_NESTED);
+	if (vmx_caps.proc2.may & PROC2_VMFUNC)
+		vmwrite(VMCS_VMFUNC_CONTROLS, 0); /* every function exits */
 	n->in02_valid = false;
 	n->vmcs02_ready = true;
 }
@@ -171,6 +173,8 @@ static void put_optional(struct nested *n)
 	}
 	if (n->pi_hw && pin12(f, PIN_POSTED_INT))
 		PUT(n, PI_DESC_ADDR, n->pi_desc.v);
+	if (proc2_12(f, PROC2_TSC_SCALING))
+		PUT(n, TSC_MULTIPLIER, f->TSC_MULTIPLIER);
 	if (proc2_12(f, PROC2_PAUSE_LOOP)) {
 		PUT(n, PLE_GAP, f->PLE_GAP);
 		PUT(n, PLE_WINDOW, f->PLE_WINDOW);
@@ -259,6 +263,8 @@ static void put_ept_and_vpid(struct vcpu *v)
 		n->ept = NULL;
 	else if (!ept02_select(v, f->EPTP))
 		vcpu_kill(v, "no memory left for the tables of its guest");
+	if (n->nr_newly_dirty)
+		ept02_recheck(v);
 	PUT(n, EPTP, ept02_pointer(n, v->core.vm));
 	if (!vpid12 || vpid12 != n->vpid12)
 		ept_flush_vpid(n->vpid02);

@@ -66,6 +66,8 @@ static void read_caps(void)
 		c->proc2 = (struct vmx_ctl){ .must = 0, .may = (u32)(rdmsr(MSR_VMX_PROCBASED2) >> 32) };
 		if (c->proc2.may & (PROC2_EPT | PROC2_VPID))
 			c->ept_vpid = rdmsr(MSR_VMX_EPT_VPID);
+		if (c->proc2.may & PROC2_VMFUNC)
+			c->vmfunc = rdmsr(MSR_VMX_VMFUNC);
 	}
 }
 

@@ -138,6 +138,7 @@ const char *vmx_exit_name(u32 reason);
 #define VMX_MISC_TIMER_RATE BITS(4, 0) /* the preemption timer counts when this bit of the TSC changes */
 #define VMX_MISC_EFER_LMA BIT(5)
 #define VMX_MISC_VMWRITE_RO BIT(29)
+#define VMFUNC_EPTP_SWITCHING BIT(0)
 #define EPT_CAP_EXEC_ONLY BIT(0)
 #define EPT_CAP_WALK_4 BIT(6)
 #define EPT_CAP_UC BIT(8)
@@ -157,7 +158,7 @@ const char *vmx_exit_name(u32 reason);
 /* One control word: what must be set, what may be set. */
 struct vmx_ctl { u32 must, may; };
 struct vmx_caps {
-	u64 basic, misc, ept_vpid;
+	u64 basic, misc, ept_vpid, vmfunc;
 	u64 cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 	struct vmx_ctl pin, proc, proc2, exit, entry;   /* the TRUE ones where the CPU has them */
 	/* what we use for our own VMs: required and available optional bits */

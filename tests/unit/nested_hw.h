@@ -22,7 +22,7 @@ static inline struct vmx_caps full_hw(void)
 		.misc = 5 | VMX_MISC_EFER_LMA | 0x1c0 | 4 << 16 | VMX_MISC_VMWRITE_RO,
 		.ept_vpid = EPT_CAP_EXEC_ONLY | EPT_CAP_WALK_4 | EPT_CAP_UC | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_1G | EPT_CAP_INVEPT |
 			    EPT_CAP_AD | EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL | EPT_CAP_INVVPID | EPT_CAP_INVVPID_ALL,
-		.cr0_fixed0 = CR0_PE | CR0_NE | CR0_PG, .cr0_fixed1 = 0xffffffff, .cr4_fixed0 = CR4_VMXE, .cr4_fixed1 = 0x3767ff,
+		.vmfunc = 1, .cr0_fixed0 = CR0_PE | CR0_NE | CR0_PG, .cr0_fixed1 = 0xffffffff, .cr4_fixed0 = CR4_VMXE, .cr4_fixed1 = 0x3767ff,
 		.pin = { 0x16, 0xff }, .proc = { 0x04006172, 0xfff9fffe }, .proc2 = { 0, ~0u }, .exit = { 0x36dfb, 0x7fffff },
 		.entry = { 0x11fb, 0xffff },
 		.use_pin = 0x16 | PIN_EXT_INT | PIN_NMI | PIN_VIRTUAL_NMI | PIN_POSTED_INT,

@@ -102,6 +102,22 @@ static void all_rows_hit(enum table t)
 }
 
 /* ---- controls ---- */
+static void later_features(void **state)
+{
+	(void)state;
+	GOOD(CTL, ON(PROC2_CONTROLS, PROC2_SHADOW_VMCS | PROC2_PML); f.VMREAD_BITMAP = f.VMWRITE_BITMAP = f.PML_ADDR = 0x6000);
+	BAD(CTL, "VMREAD-bitmap address", ON(PROC2_CONTROLS, PROC2_SHADOW_VMCS); f.VMREAD_BITMAP = 0x6800);
+	BAD(CTL, "VMWRITE-bitmap address", ON(PROC2_CONTROLS, PROC2_SHADOW_VMCS); f.VMWRITE_BITMAP = BIT(39));
+	BAD(CTL, "page-modification log address", ON(PROC2_CONTROLS, PROC2_PML); f.PML_ADDR = 0x6010);
+	BAD(CTL, "page-modification log without EPT", ON(PROC2_CONTROLS, PROC2_PML); OFF(PROC2_CONTROLS, PROC2_EPT));
+	BAD(CTL, "mode-based execute control without EPT", ON(PROC2_CONTROLS, PROC2_MBE); OFF(PROC2_CONTROLS, PROC2_EPT));
+	BAD(CTL, "TSC multiplier 0", ON(PROC2_CONTROLS, PROC2_TSC_SCALING));
+	GOOD(CTL, ON(PROC2_CONTROLS, PROC2_VMFUNC | PROC2_MBE | PROC2_TSC_SCALING); f.VMFUNC_CONTROLS = f.TSC_MULTIPLIER = 1);
+	BAD(CTL, "reserved bits of the VM-function controls", ON(PROC2_CONTROLS, PROC2_VMFUNC); f.VMFUNC_CONTROLS = 2);
+	BAD(CTL, "EPTP-list address", ON(PROC2_CONTROLS, PROC2_VMFUNC); f.VMFUNC_CONTROLS = 1; f.EPTP_LIST_ADDR = 0x6001);
+	BAD(CTL, "EPTP switching without EPT", ON(PROC2_CONTROLS, PROC2_VMFUNC); OFF(PROC2_CONTROLS, PROC2_EPT); f.VMFUNC_CONTROLS = 1);
+}
+
 static void execution_controls(void **state)
 {
 	(void)state;
@@ -110,8 +126,8 @@ static void execution_controls(void **state)
 	BAD(CTL, "reserved bits of the pin-based controls", ON(PIN_CONTROLS, BIT(8)));
 	BAD(CTL, "reserved bits of the primary processor-based controls", OFF(PROC_CONTROLS, 2));
 	BAD(CTL, "reserved bits of the primary processor-based controls", ON(PROC_CONTROLS, 1));
-	BAD(CTL, "reserved bits of the secondary processor-based controls", ON(PROC2_CONTROLS, PROC2_PML));
-	GOOD(CTL, ON(PROC2_CONTROLS, PROC2_PML); OFF(PROC_CONTROLS, PROC_SECONDARY));
+	BAD(CTL, "reserved bits of the secondary processor-based controls", ON(PROC2_CONTROLS, PROC2_EPT_VE));
+	GOOD(CTL, ON(PROC2_CONTROLS, PROC2_EPT_VE); OFF(PROC_CONTROLS, PROC_SECONDARY));
 	BAD(CTL, "CR3-target count", f.CR3_TARGET_COUNT = 5);
 	GOOD(CTL, f.CR3_TARGET_COUNT = 4);
 	BAD(CTL, "address of I/O bitmap A", f.IO_BITMAP_A = 0x1001);
@@ -477,6 +493,7 @@ static void guest_link_and_pdptes(void **state)
 	BAD(GUEST, "revision of the linked VMCS", f.VMCS_LINK_PTR = 0x8000; ctx.link_revision = NESTED_REVISION | (u32)REVISION_SHADOW);
 	BAD(GUEST, "VMCS linked to itself", f.VMCS_LINK_PTR = 0x9000);
 	GOOD(GUEST, f.VMCS_LINK_PTR = 0x8000);
+	GOOD(GUEST, f.VMCS_LINK_PTR = 0x8000; ON(PROC2_CONTROLS, PROC2_SHADOW_VMCS); ctx.link_revision = NESTED_REVISION | (u32)REVISION_SHADOW);
 #define PAE_GUEST (GUEST32, ON(GUEST_CR4, CR4_PAE), ctx.pdptes_read = true)
 	GOOD(GUEST, PAE_GUEST; ctx.pdpte[3] = 0x1001);
 	GOOD(GUEST, PAE_GUEST; ctx.pdpte[3] = 0x1002); /* not present: not looked at */
@@ -572,7 +589,7 @@ static void plain_is_sound(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(execution_controls), cmocka_unit_test(apic_controls), cmocka_unit_test(eptp), cmocka_unit_test(exit_controls),
+		cmocka_unit_test(execution_controls), cmocka_unit_test(later_features), cmocka_unit_test(apic_controls), cmocka_unit_test(eptp), cmocka_unit_test(exit_controls),
 		cmocka_unit_test(entry_controls), cmocka_unit_test(host_state), cmocka_unit_test(address_space),
 		cmocka_unit_test(guest_registers), cmocka_unit_test(guest_v86), cmocka_unit_test(guest_segments), cmocka_unit_test(guest_code),
 		cmocka_unit_test(guest_tables), cmocka_unit_test(guest_rip_rflags), cmocka_unit_test(guest_non_register),
