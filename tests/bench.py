@@ -175,8 +175,9 @@ def emulation_rows(kind, run):
     name = f"emulation: exits per packet, {EMULATED} packets each way, the traffic phase without an empty one; pass-through: 0"
     for level in run.levels:
         exits = less(run.exits(level, "traffic"), run.border.exits(level, "exits-none"))
-        per = sum(exits.values()) / (2 * run.packets)
-        yield name, f"{kind}: {short(level)}", f"{per:.3f} = {listed(exits)}", SEEN
+        yield name, f"{kind}: {short(level)}", f"{sum(exits.values()) / (2 * run.packets):.3f}", SEEN
+        for reason, n in sorted(exits.items()):
+            yield name, f"{kind}: {short(level)}, of them {reason}", f"{n / (2 * run.packets):.3f}", SEEN
 
 
 def switch_rows(run):
