@@ -1,6 +1,6 @@
 """
 Echo, then blast with a guest whose port stays in emulation: every packet at both ends and in the port's totals; what a packet costs
-at each level is shown. Its bounds are those of the device: what a driver that polls can save, event indices save.
+at each level is shown. Kicks go with batches: the device does all that is there inside one exit, with event indices or without.
 """
 import spine
 from machine import Ended
