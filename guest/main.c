@@ -42,8 +42,10 @@ static const struct work works[] = {
 	{ "exits", work_exits, "one kind of exit many times" },
 	{ "torture", work_torture, "hypercalls and instructions that must fail" },
 	{ "torture-nic", work_torture_nic, "NIC calls and registers that must fail" },
+	{ "inherit", work_inherit, "take functions in turn with another VM, each as hostile as can be" },
 	{ "torture-virtio", work_torture_virtio, "the emulated network device driven wrongly in every way" },
 	{ "torture-virtio-end", work_torture_virtio_end, "end while two vCPUs change its modes" },
+	{ "vtivar", work_vtivar, "raise interrupt causes of other functions" },
 	{ "torture-vmx", work_torture_vmx, "VMX instructions that must fail" },
 	{ "attack", work_attack, "DMA where it must not reach" },
 	{ "spin", work_spin, "loop for ever" },
@@ -84,6 +86,7 @@ static const struct option options[] = {
 	{ "virtio", OPTION_WORD, 0, 0, "event plain" },
 	{ "peers", OPTION_LIST, 0, 255, NULL },
 	{ "never", OPTION_LIST, 0, 255, NULL },
+	{ "turn", OPTION_NUMBER, 0, 1, NULL },
 	{ "pause", OPTION_NUMBER, 0, 1000000, NULL },
 	{ "every", OPTION_NUMBER, 1, 1u << 20, NULL },
 	{ "die", OPTION_WORD, 0, 0, "allocate configure map-registers plugin map-memory start interrupt virtual-function prepare freeze "

@@ -42,6 +42,9 @@ struct tv {
 	u32 peer;
 	u16 seq;
 	bool answered;
+	/* Sees each frame before anybody else; may be NULL. */
+	void (*hook)(void *arg, const u8 *frame, u32 len);
+	void *hook_arg;
 };
 
 static inline struct virtq_mem *tv_ring(struct tv *t, u32 q) { return (struct virtq_mem *)t->mem->ring[q]; }
@@ -59,6 +62,9 @@ bool tv_go(struct tv *t);
 static inline bool tv_up(struct tv *t, u64 features) { return tv_start(t, features) && tv_go(t); }
 /* One ping, on a device that is up. */
 bool tv_ping(struct tv *t);
+void tv_send(struct tv *t, const u8 *frame, u32 len);
+/* Take what has arrived. */
+void tv_poll(struct tv *t);
 /* Send a request that the peer answers; take nothing. */
 void tv_ask(struct tv *t);
 void tv_kick(struct tv *t, u32 q);

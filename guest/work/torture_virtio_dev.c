@@ -31,9 +31,8 @@ static void reclaim(struct virtq_drv *q)
 		virtq_take(q, head);
 }
 
-static void send(void *arg, const u8 *frame, u32 len)
+void tv_send(struct tv *t, const u8 *frame, u32 len)
 {
-	struct tv *t = arg;
 	struct virtq_drv *q = &t->q[VIRTIO_NET_TXQ];
 	int head;
 
@@ -48,7 +47,9 @@ static void send(void *arg, const u8 *frame, u32 len)
 	tv_kick(t, VIRTIO_NET_TXQ);
 }
 
-static void poll(struct tv *t)
+static void send(void *arg, const u8 *frame, u32 len) { tv_send(arg, frame, len); }
+
+void tv_poll(struct tv *t)
 {
 	struct virtq_drv *q = &t->q[VIRTIO_NET_RXQ];
 	bool any = false;
@@ -56,7 +57,10 @@ static void poll(struct tv *t)
 	u32 len;
 
 	while (virtq_peek(q, &head, &len) > 0) {
-		if (len >= HEADER + 14 && len <= TV_BUF)
+		bool frame = len >= HEADER + 14 && len <= TV_BUF;
+		if (frame && t->hook)
+			t->hook(t->hook_arg, t->mem->rx[head] + HEADER, len - HEADER);
+		if (frame)
 			ip_input(&t->ip, t->mem->rx[head] + HEADER, len - HEADER);
 		virtq_take(q, head);
 		virtq_post(q, head);
@@ -77,7 +81,7 @@ void tv_ask(struct tv *t) { ip_arp_request(&t->ip, t->peer); }
 
 static bool resolved(struct tv *t)
 {
-	poll(t);
+	tv_poll(t);
 	return ip_arp_lookup(&t->ip, t->peer);
 }
 
@@ -100,7 +104,7 @@ bool tv_ping(struct tv *t)
 	t->answered = false;
 	t->seq++;
 	ip_ping(&t->ip, ip_arp_lookup(&t->ip, t->peer), t->peer, PING_ID, t->seq, PING_LEN);
-	return clock_wait((poll(t), t->answered), PING_US);
+	return clock_wait((tv_poll(t), t->answered), PING_US);
 }
 
 /* ---- the device ---- */

@@ -1,6 +1,6 @@
 """
-Guests that drive their emulated network device wrongly beside one that answers pings all the time: not one ping is lost or comes twice,
-its own work causes no exit, no level says of it what it should not, and the balances are those of before.
+Guests that drive their network devices wrongly beside one that answers pings all the time: not one ping is lost or comes twice,
+its own work causes no exit, and the balances are those of before.
 """
 import re
 import signal
@@ -63,7 +63,9 @@ def check_balances(m):
 
 
 def check(m):
-    *others, last = m.scenario.spec["spine"]["guests"]
+    guests = m.scenario.spec["spine"]["guests"]
+    last = next(g for g in guests if g["cmdline"].startswith("echo"))
+    others = [g for g in guests if g is not last]
     ip = dict(w.split("=", 1) for w in last["cmdline"].split() if "=" in w)["ip"]
     m.expect(rf"\[{last['name']}\] guest: echo: ready", 300)
     with Pings(m, ip) as pings:
@@ -72,7 +74,7 @@ def check(m):
             line = m.expect(rf"vm {guest['name']} ended with code", LIMIT).string
             assert "ended with code 0" in line, f"expected code 0, saw '{line}', {failed_checks(m)}"
         answered = pings.stop()
-    assert answered > 20, f"expected pings all the time, saw {answered}"
+    assert answered >= 10, f"expected pings all the time, saw {answered}"
     print(f"{answered} pings answered beside them")
     spine.udp_echo(m, 50, ip)
     try:
@@ -80,5 +82,8 @@ def check(m):
     except Ended as e:
         raise AssertionError(f"expected an exit code, saw: {e}") from None
     assert code == 0 and not failed_checks(m), f"expected exit code 0 and no failed check, saw {code}, {failed_checks(m)}"
+    nic = next(e for name, level in m.reports.levels.items() if name.split("/")[-1] == last["name"] for e in level
+               if e.get("guest") == "nic")
+    print(f"{last['name']}: {nic['rx']} frames, {nic['irqs']} interrupts")
     print(f"exits of {last['name']} in its traffic: {check_exits(m, last['name'])}")
     check_balances(m)
