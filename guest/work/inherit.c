@@ -34,7 +34,8 @@ enum { TURN = 1, PROBE, STRAY_GROUP, STRAY_UNICAST };
 struct note { u8 to[6], from[6]; u8 type[2]; u8 kind, pad; u32 number; } __packed;
 
 struct memory { struct vf_desc rx[RING], tx[RING]; u8 buf[RING][2048], frame[FRAME]; } __aligned_to(PAGE_SIZE);
-static struct memory memory __aligned_to(PAGE_SIZE);
+static struct memory memory;
+static u64 taken[VECTORS];
 
 struct heir {
 	struct tv tv;
@@ -47,8 +48,6 @@ struct heir {
 	u32 dirty, strays, silent;
 };
 static struct heir heir;
-static u64 taken[VECTORS];
-
 static const u8 group[6] = { 1, 0, 0x5e, 0x7f, 0, 1 };
 
 /* ---- frames ---- */
@@ -86,7 +85,7 @@ static void hear(void *arg, const u8 *frame, u32 len)
 	h->heard = MAX(h->heard, n->number);
 }
 
-/* Until the other one has come to `number`; said: what it is to know of us. */
+/* Until the other one has come to `number`; said: ours. */
 static bool wait_turn(struct heir *h, u32 number, u32 said)
 {
 	u64 end = clock_deadline(TURN_US), again = 0;
@@ -158,21 +157,21 @@ static void wrong(struct heir *h, u32 reg, u32 got, u32 want)
 		printf("guest: inherit: register %x reads %x, not %x\n", reg, got, want);
 }
 
+static void expect_register(struct heir *h, u32 reg, u32 want)
+{
+	u32 got = vf_read(h->regs, reg);
+	if (got != want)
+		wrong(h, reg, got, want);
+}
+
 static void look_at_registers(struct heir *h)
 {
-	for (u32 i = 0; i < ARRAY_SIZE(pages); i++) {
-		u32 got = vf_read(h->regs, pages[i].reg);
-		if (got != pages[i].reset)
-			wrong(h, pages[i].reg, got, pages[i].reset);
-	}
-	for (u32 i = 0; i < ARRAY_SIZE(page0); i++) {
-		u32 got = vf_read(h->regs, page0[i].reg);
-		if (got != page0[i].reset)
-			wrong(h, page0[i].reg, got, page0[i].reset);
-	}
+	for (u32 i = 0; i < ARRAY_SIZE(pages); i++)
+		expect_register(h, pages[i].reg, pages[i].reset);
+	for (u32 i = 0; i < ARRAY_SIZE(page0); i++)
+		expect_register(h, page0[i].reg, page0[i].reset);
 	for (u32 i = 0; i < 16; i++)
-		if (vf_read(h->regs, VF_VMBMEM + 4 * i))
-			wrong(h, VF_VMBMEM + 4 * i, vf_read(h->regs, VF_VMBMEM + 4 * i), 0);
+		expect_register(h, VF_VMBMEM + 4 * i, 0);
 }
 
 static u32 ask_mailbox(struct heir *h, u32 word0, u32 word1)
@@ -195,7 +194,7 @@ static void look_at_mailbox(struct heir *h)
 		wrong(h, VF_VMBMEM, answer, MSG_SET_LPE | MSG_NACK);
 }
 
-/* n frames or interrupts that only the former owner can have caused. */
+/* Only the former owner can have caused them. */
 static void stray(struct heir *h, u64 n, const char *what)
 {
 	h->strays += (u32)n;
