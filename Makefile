@@ -154,7 +154,8 @@ UNIT_nested_fields_SRCS = vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_merge_SRCS = vmx/nested_merge.c vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_checks_SRCS = vmx/nested_check_ctl.c vmx/nested_check_host.c vmx/nested_check_guest.c \
 	vmx/nested_check_plain.c vmx/nested_fields.c vmx/nested_cap.c
-UNIT_TESTS += nested_check_rows
+UNIT_TESTS += nested_check_rows nested_check_random
+UNIT_nested_check_random_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/random_state.c tests/conform/validate.c
 UNIT_nested_check_rows_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/vectors_ctl.c \
 	tests/conform/vectors_inject.c tests/conform/vectors_host.c tests/conform/vectors_guest.c tests/conform/vectors_segment.c \
 	tests/conform/vectors_state.c

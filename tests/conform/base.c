@@ -179,17 +179,3 @@ void base_state(struct vstate *s, const struct env *e, enum base b)
 	default: break;
 	}
 }
-
-void vectors_all(struct walk *w)
-{
-	vectors_execution(w);
-	vectors_apic(w);
-	vectors_exit_entry(w);
-	vectors_injection(w);
-	vectors_host(w);
-	vectors_registers(w);
-	vectors_segments(w);
-	vectors_system(w);
-	vectors_state(w);
-	vectors_msr_load(w);
-}

@@ -1,8 +1,8 @@
 /*
  * conform.elf: conformance of VMX with the SDM, as a multiboot kernel that runs on the bare machine and as a guest at any depth.
  *
- * Command line: names of groups (all without any), sample=n (every n-th of the many: encodings, random states), rows=n (every n-th row of
- * the tables). The last line is "conform: N passed, N failed"; the machine ends by the exit port with 0, 1 (something failed) or 3 (cannot
+ * Command line: names of groups (all without any), sample=n (every n-th encoding), blocks=n (every n-th block of random
+ * states), rows=n (every n-th row of the tables). The last line is "conform: N passed, N failed"; the machine ends by the exit port with 0, 1 (something failed) or 3 (cannot
  * run).
  */
 #include "core/multiboot2.h"
@@ -35,6 +35,7 @@ static const struct { const char *name; void (*run)(u32 every); const char *opti
 	{ "entry", group_entry, "rows" },
 	{ "exits", group_exits, "rows" },
 	{ "events", group_events, "rows" },
+	{ "random", group_random, "blocks" },
 };
 
 static struct boot boot;

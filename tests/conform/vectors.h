@@ -60,7 +60,6 @@ void vectors_segments(struct walk *w);
 void vectors_system(struct walk *w);
 void vectors_state(struct walk *w);
 void vectors_msr_load(struct walk *w);
-void vectors_all(struct walk *w);
 
 /*
  * ROW(name, sentence, need, why) { PASS(base, statements); FAIL(base, answer, statements); } with s the state and e the environment

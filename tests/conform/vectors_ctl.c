@@ -113,6 +113,14 @@ void vectors_execution(struct walk *w)
 		PASS(BASE_UG, );
 		FAIL(BASE_UG, E_CONTROLS, OFF(PROC2_CONTROLS, PROC2_EPT));
 	}
+	ROW("ctl.mbe", "if mode-based execute control is 1, EPT must be enabled", may_proc2(e, PROC2_MBE), SHORT) {
+		PASS(BASE_EPT, SECONDARY(PROC2_MBE));
+		FAIL(BASE_LONG, E_CONTROLS, SECONDARY(PROC2_MBE));
+	}
+	ROW("ctl.tsc-multiplier", "with TSC scaling the multiplier must not be 0", may_proc2(e, PROC2_TSC_SCALING), SHORT) {
+		PASS(BASE_LONG, SECONDARY(PROC2_TSC_SCALING); s->TSC_MULTIPLIER = 1);
+		FAIL(BASE_LONG, E_CONTROLS, SECONDARY(PROC2_TSC_SCALING); s->TSC_MULTIPLIER = 0);
+	}
 	ROW("ctl.pml.ept", "if PML is enabled, EPT must be enabled", may_proc2(e, PROC2_PML), SHORT)
 		FAIL(BASE_LONG, E_CONTROLS, SECONDARY(PROC2_PML); s->PML_ADDR = e->pi_desc);
 	PAGE_ROWS("pml", PML_ADDR, SECONDARY(PROC2_PML | PROC2_EPT), may_proc2(e, PROC2_PML))
