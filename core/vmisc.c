@@ -59,9 +59,9 @@ static void write_nothing(void *dev, struct vcpu_core *v, u64 offset, u32 size, 
 static void exit_write(void *dev, struct vcpu_core *v, u64 offset, u32 size, u64 value)
 {
 	(void)dev;
-	(void)offset;
 	(void)size;
-	vm_end(v->vm, (u8)value, "exit port");
+	if (offset == 0) /* a wider write has the code in its lowest byte */
+		vm_end(v->vm, (u8)value, "exit port");
 }
 
 void vmisc_reset_control(struct vm *vm, u8 value)
@@ -125,7 +125,7 @@ static const struct vdev_ops pm_ops = { .read = pm_read, .write = pm_write };
 int vmisc_create(struct vm *vm)
 {
 	static const struct { u16 port, len; const struct vdev_ops *ops; } devices[] = {
-		{ NEST_EXIT_PORT, 1, &exit_ops }, { PORT_POST, 1, &post_ops }, { PORT_KBD_DATA, 1, &keyboard_data_ops },
+		{ NEST_EXIT_PORT, 4, &exit_ops }, { PORT_POST, 1, &post_ops }, { PORT_KBD_DATA, 1, &keyboard_data_ops },
 		{ PORT_KBD_COMMAND, 1, &keyboard_ops }, { VMISC_PM1_EVENT, VMISC_PM_LEN, &pm_ops },
 	};
 	struct vmisc *m = page_alloc(&vm->owner);

@@ -434,6 +434,10 @@ static void ways_to_end(void **state)
 	(void)state;
 	out(0xf4, 1, 0x2a);
 	ends(0x2a, "exit port");
+	out(0xf4, 4, 0x1ff0007);
+	ends(7, "exit port");
+	out(0xf5, 1, 1);
+	assert_int_equal(vm.state, VM_RUNNING);
 	out(0x604, 2, 1 << 13 | 5 << 10);
 	ends(VM_CODE_POWEROFF, "power-off");
 	out(0x604, 2, 5 << 10); /* not enabled */
