@@ -57,16 +57,28 @@ enum exit_action vcpu_inject_exception(struct vcpu *v, u8 vector, bool has_error
 	return EXIT_INJECT;
 }
 
+/* The trap that the instruction would have left behind (SDM 3C, Guest Non-Register State, Pending Debug Exceptions). */
+#define PENDING_BS BIT(14)
+#define DEBUGCTL_BTF BIT(1)
+static void single_step(void)
+{
+	if (!(vmread(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
+		vmwrite(VMCS_GUEST_PENDING_DBG, vmread(VMCS_GUEST_PENDING_DBG) | PENDING_BS);
+}
+
 void vcpu_advance(struct vcpu *v)
 {
 	u64 rip = vmread(VMCS_GUEST_RIP) + vmread(VMCS_EXIT_INSN_LEN);
-	(void)v;
 	if (!(vmread(VMCS_GUEST_CS_AR) & BIT(13))) /* not 64-bit code: RIP is 32 bits */
 		rip &= 0xffffffff;
 	vmwrite(VMCS_GUEST_RIP, rip);
 	u64 blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
 	if (blocking & (BLOCK_STI | BLOCK_MOV_SS))
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(BLOCK_STI | BLOCK_MOV_SS));
+	if (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF)
+		single_step();
+	if (nested_in_l2(v))
+		nested_advanced(v);
 }
 
 u32 vcpu_cpl(void) { return (u32)FIELD_GET(BITS(6, 5), vmread(VMCS_GUEST_SS_AR)); }

@@ -112,7 +112,7 @@ bool vcpu_read_msr(struct vcpu *v, u32 msr, u64 *value)
 	}
 	switch (msr) {
 	case MSR_TSC:
-		*value = rdtsc();
+		*value = rdtsc() + v->tsc_offset;
 		return true;
 	case MSR_APIC_BASE:
 		*value = v->vlapic->base_msr;
@@ -170,6 +170,21 @@ static bool address_msr(u32 msr)
 	       msr == MSR_SYSENTER_ESP || msr == MSR_SYSENTER_EIP;
 }
 
+void vcpu_set_tsc(struct vcpu *v, u64 value)
+{
+	struct vmcs *loaded = v->loaded;
+
+	v->tsc_offset = value - rdtsc();
+	if (loaded != &v->vmcs01)
+		vcpu_load_vmcs(v, &v->vmcs01);
+	vmwrite(VMCS_TSC_OFFSET, v->tsc_offset);
+	if (loaded != &v->vmcs01)
+		vcpu_load_vmcs(v, loaded);
+	nested_tsc_changed(v);
+	if (v->vlapic->tsc_deadline)
+		vlapic_deadline_write(v, v->vlapic->tsc_deadline);
+}
+
 bool vcpu_write_msr(struct vcpu *v, u32 msr, u64 value)
 {
 	if (is_x2apic(msr))
@@ -187,6 +202,11 @@ bool vcpu_write_msr(struct vcpu *v, u32 msr, u64 value)
 		return true;
 	}
 	switch (msr) {
+	case MSR_TSC:
+		if (!(vmx_caps.use_proc & PROC_TSC_OFFSET))
+			return false;
+		vcpu_set_tsc(v, value);
+		return true;
 	case MSR_APIC_BASE:
 		return vlapic_msr_base_write(v, value);
 	case MSR_TSC_DEADLINE:

@@ -21,6 +21,8 @@ int nested_create(struct vcpu *v);
 void nested_free(struct vcpu *v);
 /* Another vCPU takes the CPU: the CPU must not keep vmcs02. */
 void nested_put(struct vcpu *v);
+/* An instruction of L2 has been performed for it: a monitor trap of L1's is due. Precondition: nested_in_l2. */
+void nested_advanced(struct vcpu *v);
 /* L2 has met a triple fault in an injection of ours: an exit to L1. Precondition: nested_in_l2. */
 void nested_triple_fault(struct vcpu *v);
 /*
@@ -66,6 +68,9 @@ void nested_before_entry(struct vcpu *v);
 void nested_entry_failed(struct vcpu *v, u32 insn_error);
 /* Inject v->event etc. is common. Reflect an exit to L1: basic reason with its details taken from vmcs02. */
 void nested_reflect(struct vcpu *v, u32 reason);
+
+/* v->tsc_offset has changed. */
+void nested_tsc_changed(struct vcpu *v);
 
 /* Capability MSRs 480h-491h as L1 sees them. False: #GP. */
 bool nested_read_msr(struct vcpu *v, u32 msr, u64 *value);

@@ -145,11 +145,24 @@ static void set_activity(struct nested *n, const struct moment *m)
 	n->in02.GUEST_ACTIVITY = n->activity02 = wanted;
 }
 
+void nested_advanced(struct vcpu *v)
+{
+	if (!proc12(&v->nested->v12, PROC_MTF))
+		return;
+	v->nested->trap_due = true;
+	vcpu_wake(v); /* the trap comes even if the instruction was HLT */
+}
+
 void nested_before_entry(struct vcpu *v)
 {
 	if (!nested_in_l2(v))
 		return;
 	struct nested *n = v->nested;
+	if (n->trap_due) { /* SDM 3C, Monitor Trap Flag: before any event that could be delivered now */
+		n->trap_due = false;
+		reflect_event(v, XR_MTF, 0);
+		return;
+	}
 	vlapic_sync(v);
 	if (n->pi_pending)
 		irq_drain_l2(v);

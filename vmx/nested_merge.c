@@ -42,6 +42,8 @@ static u32 merge_proc2(const struct vmcs12 *f, const struct merge_policy *p)
 {
 	u32 l1 = proc12(f, PROC_SECONDARY) ? (u32)f->PROC2_CONTROLS : 0;
 
+	if (!proc12(f, PROC_TSC_OFFSET)) /* then the multiplier has no effect for L1; offsetting may be on for us */
+		l1 &= (u32)~PROC2_TSC_SCALING;
 	return (l1 & (u32)~(PROC2_EPT | PROC2_VPID | PROC2_EMULATED)) | (p->proc2 & (u32)(PROC2_EPT | PROC2_VPID | PROC2_OUR_EXITS));
 }
 
@@ -56,6 +58,16 @@ static u32 merge_exit(const struct vmcs12 *f, const struct merge_policy *p)
 /* What L2 reads: L1's shadow for L1's bits, else the value itself (SDM 3C, Guest/Host Masks and Read Shadows). */
 static u64 merge_shadow(u64 value12, u64 mask12, u64 shadow12) { return (shadow12 & mask12) | (value12 & ~mask12); }
 
+/* SDM 3C, Changes to Instruction Behavior in VMX Non-Root Operation: (TSC * multiplier >> 48) + offset, of L1's TSC. */
+u64 merge_tsc_offset(const struct vmcs12 *f, u64 offset01)
+{
+	if (!proc12(f, PROC_TSC_OFFSET))
+		return offset01;
+	if (proc2_12(f, PROC2_TSC_SCALING))
+		offset01 = (u64)((__int128)(s64)offset01 * f->TSC_MULTIPLIER >> 48);
+	return offset01 + f->TSC_OFFSET;
+}
+
 void merge_controls(struct merged *out, const struct vmcs12 *f, const struct merge_policy *p)
 {
 	*out = (struct merged){
@@ -65,7 +77,7 @@ void merge_controls(struct merged *out, const struct vmcs12 *f, const struct mer
 		.exit = merge_exit(f, p),
 		.entry = (p->entry & (u32)~ENTRY_IA32E) | (u32)(f->ENTRY_CONTROLS & ENTRY_IA32E),
 		.exception_bitmap = (u32)f->EXCEPTION_BITMAP | p->exception_bitmap,
-		.tsc_offset = proc12(f, PROC_TSC_OFFSET) ? f->TSC_OFFSET : 0,
+		.tsc_offset = merge_tsc_offset(f, p->tsc_offset),
 		.cr0_mask = f->CR0_MASK | p->cr0_owned,
 		.cr4_mask = f->CR4_MASK | p->cr4_owned,
 		.cr0_shadow = merge_shadow(f->GUEST_CR0, f->CR0_MASK, f->CR0_READ_SHADOW),

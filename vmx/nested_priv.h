@@ -101,6 +101,7 @@ struct nested {
 	u16 vpid02, vpid12;
 	u64 pdpte[4];                /* L2's, if it uses PAE paging; as checked */
 
+	bool trap_due;               /* L1's monitor trap, behind an instruction of L2 that we have performed */
 	bool l2_halted;              /* L2 is in HLT and what ends it has not come yet */
 	u32 activity02;              /* activity state that vmcs02 was given */
 	u32 init_blocked;            /* an INIT came while L1 was in VMX root operation: taken at VMXOFF */
@@ -187,6 +188,7 @@ struct merge_policy {
 	u64 cr0_set, cr4_set, cr4_clear;   /* bits that we force in the real registers; all of them owned */
 	u32 exception_bitmap;
 	bool pi_hw;                        /* let the CPU process L2's descriptor */
+	u64 tsc_offset;                    /* of vmcs01 */
 };
 struct merged {
 	u32 pin, proc, proc2, exit, entry, exception_bitmap;
@@ -194,6 +196,7 @@ struct merged {
 	u64 cr0_mask, cr4_mask, cr0_shadow, cr4_shadow, cr0, cr4;
 };
 void merge_controls(struct merged *out, const struct vmcs12 *f, const struct merge_policy *p);
+u64 merge_tsc_offset(const struct vmcs12 *f, u64 offset01);
 /* What L1 finds in the CR0/CR4 fields after an exit: undo the merge. real, shadow: of vmcs02. */
 u64 merge_cr_back(u64 real, u64 shadow02, u64 field12, u64 mask12, u64 owned);
 /* Find the words of a bitmap of ours that are not all ones. */

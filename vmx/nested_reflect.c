@@ -28,6 +28,7 @@ void reflect(struct vcpu *v, const struct exit_info *info)
 	u32 basic = info->reason & 0xffff;
 
 	v->core.count.reflected[MIN(basic, (u32)COUNT_EXIT_REASONS - 1)]++;
+	n->trap_due = false; /* what exits first leaves none behind */
 	state_save(v);
 	put_info(f, info);
 	if (msr_area_store(v, f->EXIT_MSR_STORE_ADDR, f->EXIT_MSR_STORE_COUNT)) {

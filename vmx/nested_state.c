@@ -134,6 +134,7 @@ static void put_merged(struct vcpu *v)
 		.pin = vmx_caps.use_pin, .proc = vmx_caps.use_proc, .proc2 = vmx_caps.use_proc2, .exit = vmx_caps.use_exit,
 		.entry = vmx_caps.use_entry, .exit_may = vmx_caps.exit.may, .cr0_owned = state_cr0_owned(v),
 		.cr4_owned = state_cr4_owned(v), .cr0_set = CR0_NE, .cr4_set = CR4_VMXE, .cr4_clear = CR4_MCE, .pi_hw = n->pi_hw,
+		.tsc_offset = v->tsc_offset,
 	};
 	struct merged m;
 
@@ -154,6 +155,17 @@ static void put_merged(struct vcpu *v)
 	PUT(n, CR4_READ_SHADOW, m.cr4_shadow);
 	PUT(n, GUEST_CR0, m.cr0);
 	PUT(n, GUEST_CR4, m.cr4);
+}
+
+void nested_tsc_changed(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+
+	if (!n)
+		return;
+	n->dirty |= NEST_GROUP_CONTROLS;
+	if (nested_in_l2(v))
+		PUT(n, TSC_OFFSET, merge_tsc_offset(&n->v12, v->tsc_offset));
 }
 
 /* Fields that exist only with the controls that L1 turned on (so the CPU has them). */
@@ -279,6 +291,10 @@ static void take_event(struct vcpu *v)
 	if (!(f->ENTRY_INTR_INFO & INTR_VALID))
 		return;
 	u64 type = FIELD_GET(INTR_TYPE, f->ENTRY_INTR_INFO);
+	if (type == INTR_OTHER) { /* SDM 3C, Injection of Pending MTF VM Exits: whatever the control says */
+		v->nested->trap_due = true;
+		return;
+	}
 	bool soft = type == INTR_SW_INT || type == INTR_PRIV_SW_EXCEPTION || type == INTR_SW_EXCEPTION;
 
 	v->event.info = (u32)f->ENTRY_INTR_INFO;

@@ -84,6 +84,7 @@ struct vcpu {
 	u64 msr_star, msr_lstar, msr_cstar, msr_fmask, msr_kernel_gs, msr_tsc_aux, xcr0, cr2, dr[4], dr6;
 	void *fpu;                   /* XSAVE area, 4 KiB */
 	u64 msr_mtrr_def_type;
+	u64 tsc_offset;              /* what the VM reads less what the CPU has */
 	hpa_t msr_bitmap, io_bitmap; /* ours, for vmcs01 */
 	void *msr_bitmap_page, *io_bitmap_pages;
 	struct vcpu *next_on_cpu;    /* scheduler's ring of its CPU */
@@ -173,6 +174,8 @@ u64 vcpu_read_efer(const struct vcpu *v);
 /* As RDMSR/WRMSR by the level-1 guest. False: #GP. */
 bool vcpu_read_msr(struct vcpu *v, u32 msr, u64 *value);
 bool vcpu_write_msr(struct vcpu *v, u32 msr, u64 value);
+/* The VM's TSC is value now. Either VMCS loaded; it stays loaded. */
+void vcpu_set_tsc(struct vcpu *v, u64 value);
 /* Fill a fresh MSR bitmap page with our policy (all exit but the listed ones; x2APIC registers per APIC virtualisation). */
 void msr_bitmap_init(struct vcpu *v);
 /* Open or close the x2APIC registers (800h-8FFh) as the APIC mode and the CPU allow. */

@@ -331,7 +331,7 @@ void vlapic_deadline_write(struct vcpu *v, u64 tsc)
 	timer_cancel(&a->slot->timer);
 	a->tsc_deadline = tsc;
 	if (tsc)
-		timer_arm(&a->slot->timer, tsc);
+		timer_arm(&a->slot->timer, (s64)(tsc - v->tsc_offset - rdtsc()) < 0 ? rdtsc() : tsc - v->tsc_offset);
 }
 
 /* ---- life ---- */

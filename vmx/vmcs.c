@@ -116,6 +116,8 @@ void vmcs_write_controls(struct vcpu *v)
 	vmwrite(VMCS_IO_BITMAP_B, v->io_bitmap.v + PAGE_SIZE);
 	vmwrite(VMCS_MSR_BITMAP, v->msr_bitmap.v);
 	vmwrite(VMCS_EPTP, ept_pointer(&v->core.vm->ept));
+	if (vmx_caps.use_proc & PROC_TSC_OFFSET)
+		vmwrite(VMCS_TSC_OFFSET, v->tsc_offset);
 	vmwrite(VMCS_VMCS_LINK_PTR, ~0ull);
 	if (vmx_caps.use_proc2 & PROC2_VPID)
 		vmwrite(VMCS_VPID, v->vpid);

@@ -94,7 +94,7 @@ static u32 choose_controls(void)
 	u32 missing = 0;
 	u32 apicv2 = c->apicv ? PROC2_APIC_REGS | PROC2_VIRT_INT : 0; /* PROC2_X2APIC follows the guest's APIC mode */
 	c->use_pin = choose(c->pin, PIN_EXT_INT | PIN_NMI, PIN_VIRTUAL_NMI | (c->posted ? PIN_POSTED_INT : 0), &missing);
-	c->use_proc = choose(c->proc, PROC_HLT | PROC_MSR_BITMAPS | PROC_IO_BITMAPS | PROC_SECONDARY, PROC_TPR_SHADOW, &missing);
+	c->use_proc = choose(c->proc, PROC_HLT | PROC_MSR_BITMAPS | PROC_IO_BITMAPS | PROC_SECONDARY, PROC_TPR_SHADOW | PROC_TSC_OFFSET, &missing);
 	c->use_proc2 = choose(c->proc2, PROC2_EPT, PROC2_UNRESTRICTED | PROC2_RDTSCP | PROC2_INVPCID | (c->vpid ? PROC2_VPID : 0) | apicv2, &missing);
 	c->use_exit = choose(c->exit, EXIT_HOST_64 | EXIT_ACK_INT | EXIT_SAVE_EFER | EXIT_LOAD_EFER | EXIT_SAVE_PAT | EXIT_LOAD_PAT, EXIT_SAVE_DEBUG, &missing);
 	c->use_entry = choose(c->entry, ENTRY_LOAD_EFER | ENTRY_LOAD_PAT, ENTRY_LOAD_DEBUG, &missing);

@@ -87,7 +87,7 @@ static void proc2(void **state)
 		{ true, PROC2_X2APIC | PROC2_APIC_REGS | PROC2_VIRT_INT,
 		  PROC2_EPT | PROC2_VPID | PROC2_X2APIC | PROC2_APIC_REGS | PROC2_VIRT_INT },
 		{ true, PROC2_PML | PROC2_SHADOW_VMCS, PROC2_EPT | PROC2_VPID }, /* emulated */
-		{ true, PROC2_MBE | PROC2_TSC_SCALING | PROC2_VMFUNC, PROC2_EPT | PROC2_VPID | PROC2_MBE | PROC2_TSC_SCALING | PROC2_VMFUNC },
+		{ true, PROC2_MBE | PROC2_VMFUNC, PROC2_EPT | PROC2_VPID | PROC2_MBE | PROC2_VMFUNC },
 		{ true, PROC2_WBINVD | PROC2_DESC_TABLE, PROC2_EPT | PROC2_VPID | PROC2_WBINVD | PROC2_DESC_TABLE },
 	};
 	(void)state;
@@ -134,6 +134,15 @@ static void exceptions_and_tsc(void **state)
 	assert_int_equal(run(&f, &p).tsc_offset, 0);
 	f.PROC_CONTROLS = PROC_TSC_OFFSET;
 	assert_int_equal(run(&f, &p).tsc_offset, 77);
+	p.tsc_offset = (u64)-1000;
+	assert_int_equal(run(&f, &p).tsc_offset, 77 - 1000);
+	f.PROC_CONTROLS |= PROC_SECONDARY;
+	f.PROC2_CONTROLS = PROC2_TSC_SCALING;
+	f.TSC_MULTIPLIER = BIT(47); /* a half */
+	assert_int_equal(run(&f, &p).tsc_offset, 77 - 500);
+	f.PROC_CONTROLS &= ~PROC_TSC_OFFSET; /* neither has an effect */
+	assert_int_equal(run(&f, &p).tsc_offset, (u64)-1000);
+	assert_int_equal(run(&f, &p).proc2 & PROC2_TSC_SCALING, 0);
 }
 
 static void control_registers(void **state)
