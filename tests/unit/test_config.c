@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,7 +128,7 @@ static const struct { const char *text, *message; } bad[] = {
 	{ VM "cmdline=\n", "nestling.cfg:4: key 'cmdline' has no value" },
 	{ VM "cmdline= # nothing\n", "nestling.cfg:4: key 'cmdline' has no value" },
 	{ "[nestling]\ntrace=yes\n", "nestling.cfg:2: trace is 'on' or 'off', not 'yes'" },
-	{ VM "vmx=1\n", "nestling.cfg:4: vmx is 'on' or 'off', not '1'" },
+	{ VM "vmx=1\n", "nestling.cfg:4: vmx is 'on', 'plain' or 'off', not '1'" },
 	{ "[nestling]\non_last_exit=reboot\n", "nestling.cfg:2: on_last_exit is 'poweroff', 'halt' or 'exit', not 'reboot'" },
 	{ "[vm a]\nkernel=a b\n", "nestling.cfg:2: unexpected 'b' behind the kernel's file name" },
 	{ "[vm a]\nkernel=" S63 "x\n", "is longer than 63 characters" },
@@ -171,7 +172,8 @@ static const struct { const char *text, *message; } bad[] = {
 	{ VM "nic=port0 mac=53:54:00:00:00:01\n", "is not the address of one station" },
 	{ VM "nic=port0 mac=00:00:00:00:00:00\n", "is not the address of one station" },
 	{ VM "nic=port0\nnic=port0 passthrough=off\n", "nestling.cfg:5: nic: port0 is given to vm a already" },
-	{ VM "nic=port0\nnic=port1\nnic=port2\nnic=port3\nnic=port4\n", "nestling.cfg:8: nic: more than 4 in one VM" },
+	{ VM "nic=port0\nnic=port1\nnic=port2\nnic=port3\nnic=port4\nnic=port5\nnic=port6\nnic=port7\nnic=port8\n",
+	  "nestling.cfg:12: nic: more than 8 in one VM" },
 	{ "[vm a]\n\x01kernel=k\n", "nestling.cfg:2: character 01h is not printable ASCII" },
 	{ "[vm a]\nkernel=\xc3\xa4\n", "nestling.cfg:2: character c3h is not printable ASCII" },
 	{ "[vm a]\nker\rnel=k\n", "nestling.cfg:2: character 0dh is not printable ASCII" },
@@ -237,11 +239,25 @@ static void survives_damage(void **state)
 	}
 }
 
+static void vmx_words(void **state)
+{
+	static const struct { const char *word; bool vmx, plain; } all[] = { { "on", true, false }, { "plain", true, true }, { "off", false, false } };
+
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(all); i++) {
+		char text[128];
+		snprintf(text, sizeof(text), "[vm a]\nkernel=k\nmemory=2M\nvmx=%s\n", all[i].word);
+		assert_int_equal(parse(text), 0);
+		assert_int_equal(c.vms[0].vmx, all[i].vmx);
+		assert_int_equal(c.vms[0].vmx_plain, all[i].plain);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(everything), cmocka_unit_test(defaults), cmocka_unit_test(crlf_tabs_and_missing_newline),
-		cmocka_unit_test(limits_that_still_fit), cmocka_unit_test(bad_files), cmocka_unit_test(nul_is_refused),
+		cmocka_unit_test(limits_that_still_fit), cmocka_unit_test(vmx_words), cmocka_unit_test(bad_files), cmocka_unit_test(nul_is_refused),
 		cmocka_unit_test(comments_may_hold_anything), cmocka_unit_test(too_many_vms), cmocka_unit_test(survives_damage),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
