@@ -201,8 +201,15 @@ enum nest_hypercall {
 #define NEST_VMCS_NONE (~0ull)
 struct nest_vmx_assist {
 	uint64_t vmcs_page;    /* gpa of the VMCS page that VMLAUNCH and VMRESUME run; NEST_VMCS_NONE: the current VMCS as ever */
-	uint64_t reserved[7];
+	uint64_t flags;        /* NEST_ASSIST_* */
+	uint64_t reserved[6];
 };
+/*
+ * steady: at each VMLAUNCH and VMRESUME, the processor state that a VM exit loads from the host-state area (SDM 3C, Loading Host State),
+ * but for RIP, RSP, RFLAGS and CR3, is as the last VM exit from this page left it. The outer may then leave it alone. Not true: the
+ * inner goes on with what it had.
+ */
+#define NEST_ASSIST_STEADY (1u << 0)
 
 /*
  * Slot of a field by its encoding (SDM 3D, Appendix B; bit 0 clear): by type, width, index. VM-exit information is there as in a
@@ -216,8 +223,9 @@ struct nest_vmx_assist {
 struct nest_vmcs_page {
 	uint32_t revision;     /* NEST_VMCS_REVISION */
 	uint32_t abort;        /* VMX-abort indicator */
+	uint32_t launched;     /* launch state, while the page is not current */
 	uint32_t clean;        /* NEST_GROUP_* */
-	uint32_t reserved[13];
+	uint32_t reserved[12];
 	uint64_t field[NEST_VMCS_SLOTS]; /* zero-extended; what does not exist is ignored */
 };
 _Static_assert(sizeof(struct nest_vmcs_page) <= 4096, "ABI page");

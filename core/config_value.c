@@ -101,7 +101,14 @@ int cfg_set_fault_injection(struct cfg_parser *p, char *value)
 {
 	return set_switch(p, "fault_injection", &p->c->fault_injection, value);
 }
-int cfg_set_vmx(struct cfg_parser *p, char *value) { return set_switch(p, "vmx", &p->vm->vmx, value); }
+int cfg_set_vmx(struct cfg_parser *p, char *value)
+{
+	p->vm->vmx = strcmp(value, "off") != 0;
+	p->vm->vmx_plain = !strcmp(value, "plain");
+	if (p->vm->vmx && !p->vm->vmx_plain && strcmp(value, "on"))
+		return cfg_fail(p, "vmx is 'on', 'plain' or 'off', not '%.40s'", value);
+	return 0;
+}
 
 int cfg_set_on_last_exit(struct cfg_parser *p, char *value)
 {

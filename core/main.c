@@ -326,6 +326,7 @@ void kmain(const struct bootinfo *bi)
 		give_up(why);
 	vmx_log_features();
 	nested_init();
+	nested_page_init();
 	start_processors();
 	start_devices();
 	read_bundle();

@@ -17,6 +17,8 @@
 #define SEL_TSS 0x18 /* two slots */
 
 struct vcpu;
+struct nest_vmx_assist;
+struct nest_vmcs_page;
 struct timer;
 
 struct cpu {
@@ -30,6 +32,8 @@ struct cpu {
 	u64 wait_tsc;            /* TSC ticks spent in wait_until and idle: subtracted from boot counts */
 	struct timer *timers;    /* armed timers, earliest first (core/time.h) */
 	void *vmxon_page;
+	struct nest_vmx_assist *vmx_assist; /* our assist page, and the VMCS page that it names, where VMCSs are in memory */
+	struct nest_vmcs_page *vmcs;
 	void *stack;             /* bottom of its 16 KiB stack */
 	u64 tss[16];
 	u64 gdt[8];

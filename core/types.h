@@ -51,6 +51,7 @@ typedef struct { u64 v; } iova_t;
 #define IS_ALIGNED(x, a) (((u64)(x) & ((u64)(a) - 1)) == 0)
 #define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
 
+#define __inline_always inline __attribute__((always_inline))
 #define __must_check __attribute__((warn_unused_result))
 #define __noreturn __attribute__((noreturn))
 #define __packed __attribute__((__packed__)) /* spelled as in newlib's sys/cdefs.h, which defines it, too */

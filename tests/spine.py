@@ -25,8 +25,8 @@ def section(name, kernel, memory, cpus, cmdline="", modules=(), nics=(), vmx=Tru
         lines.append(f"cmdline = {cmdline}")
     lines += [f"module = {m}" for m in modules]
     lines += [f"nic = {n}" for n in nics]
-    if not vmx:
-        lines.append("vmx = off")
+    if vmx is not True:
+        lines.append(f"vmx = {vmx or 'off'}")
     return "\n".join(lines) + "\n"
 
 
@@ -57,11 +57,12 @@ class Guest:
         return section(self.name, self.kernel.name, self.memory, self.cpus, self.cmdline, modules, nics, self.vmx)
 
 
-def bundle(depth, guests, cpus=1, head="on_last_exit = exit"):
+def bundle(depth, guests, cpus=1, head="on_last_exit = exit", inner_vmx=True):
     """
     The bundle of L0 as {name: bytes}: depth 1 is the guest (or a list of guests) alone, each further level one Nestling around it.
     A guest with a level of its own runs there, beside the inner Nestling. Guests with a MAC get port0, port1 ... of their level in turn,
-    after those that the inner has for its guests. head: lines of section [nestling], at every level.
+    after those that the inner has for its guests. head: lines of section [nestling], at every level. inner_vmx: the
+    inner Nestlings' key vmx, "plain": without what only a Nestling knows of.
     """
     guests = guests if isinstance(guests, list) else [guests]
     files, nics, memory = {}, [], 0     # of the inner at the level below: its bundle, the ports it needs
@@ -72,7 +73,7 @@ def bundle(depth, guests, cpus=1, head="on_last_exit = exit"):
         if level < depth:
             memory = (memory + LEVEL_MIB + 1) // 2 * 2
             text += section("inner", "nestling.elf", memory, range(cpus), "", ["inner.cpio"],
-                            [f"port{i} {words}" for i, words in enumerate(nics)])
+                            [f"port{i} {words}" for i, words in enumerate(nics)], inner_vmx)
             files = {"inner.cpio": cpio.archive(files), "nestling.elf": paths.built("nestling.elf", "Nestling").read_bytes()}
         for g in here:
             text += g.section(len(ports) if g.mac else None)
@@ -99,13 +100,13 @@ def guest_of(stanza):
 
 def bundle_of(stanza):
     """
-    The bundle for the key `spine` of a scenario: depth; levels_cpus: CPUs of the levels between; fault_injection: on
+    The bundle for the key `spine` of a scenario: depth; levels_cpus: CPUs of the levels between; inner_vmx; fault_injection: on
     at every level; and the guest's keys, or guests: a list of tables of them.
     """
-    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests", "fault_injection")}
+    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests", "fault_injection", "inner_vmx")}
     guests = [guest_of(dict(own, **g)) for g in stanza.get("guests", [{}])]
     head = "on_last_exit = exit" + ("\nfault_injection = on" if stanza.get("fault_injection") else "")
-    return bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1), head)
+    return bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1), head, stanza.get("inner_vmx", True))
 
 
 # --- traffic ---------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
 #include "core/time.h"
 #include "core/x86.h"
 #include "vmx/exit_family.h"
+#include "vmx/nested.h"
 #include "vmx/vlapic.h"
 
 /* CPUID.1:ECX */
@@ -121,7 +122,7 @@ static void hypervisor_leaf(struct vcpu *v, u32 leaf, struct cpuid_regs *r)
 		break;
 	case NEST_CPUID_FEATURES:
 		r->eax = NEST_ABI_VERSION;
-		r->ebx = NEST_FEAT_NIC | (vmx_caps.posted ? NEST_FEAT_PI : 0);
+		r->ebx = NEST_FEAT_NIC | (vmx_caps.posted ? NEST_FEAT_PI : 0) | (nested_offers_pages(v->core.vm) ? NEST_FEAT_VMCS_PAGE : 0);
 		r->ecx = v->core.vm->nr_ports;
 		break;
 	case NEST_CPUID_DEPTH:

@@ -28,6 +28,7 @@ void vcpu_requeue_event(struct vcpu *v);
  * if it is for exit_dispatch (then nothing has happened).
  */
 u64 *exit_fast(u64 *gpr);
+u64 *exit_fast_nested(u64 *gpr); /* the same for vmcs02 */
 void cpuid_cache_put(struct vcpu *v, u32 leaf, u32 sub, const struct cpuid_regs *r);
 /* Whatever an answer depends on has changed: CR4.OSXSAVE, CR4.PKE, XCR0. */
 void cpuid_cache_drop(struct vcpu *v);

@@ -1,16 +1,15 @@
 /*
- * The shortest way back into a VM: exits that need nothing but registers and the VMCS are answered before the loop sees them. Today
- * that is CPUID, from a cache that the ordinary handler (cpuid.c) fills.
+ * The shortest way back into a VM: exits that need nothing but registers and the VMCS are answered before the loop sees them: CPUID,
+ * from a cache that the ordinary handler (cpuid.c) fills, and the plain traffic between an inner and its guest (nested_fast.c).
  *
  * Invariant: nothing here executes an instruction that exits when we are nested, but the entry itself. What other CPUs want of this
  * vCPU comes with an interrupt, which ends its next stay in the VM at once; should the processor not see that while the
- * guest's IF is 0, the slow way is taken after FAST_RUN exits.
+ * guest's IF is 0, the slow way is taken after FAST_RUN exits (vcpu.h).
  */
 #include "core/x86.h"
 #include "vmx/exit_family.h"
+#include "vmx/nested.h"
 #include "vmx/vmcs.h"
-
-#define FAST_RUN 64
 
 /* Leaves that look at ECX (SDM 2, CPUID). */
 #define WITH_SUBLEAF (BIT(4) | BIT(7) | BIT(0xb) | BIT(0xd) | BIT(0xf) | BIT(0x10) | BIT(0x12) | BIT(0x14) | BIT(0x17) | BIT(0x18) | \
@@ -30,26 +29,30 @@ void cpuid_cache_put(struct vcpu *v, u32 leaf, u32 subleaf, const struct cpuid_r
 
 	if (leaf != CPUID_NO_LEAF)
 		*slot_of(v, leaf) = (struct cpuid_answer){ leaf, subleaf & mask, mask, 0, *r };
-	v->fast_left = FAST_RUN;
 }
 
-/* Past the instruction, if there is nothing special about it: a 4-GiB border, interrupt blocking, single step. False: nothing done. */
-static bool advance(void)
-{
-	u64 rip = vmread_again(VMCS_GUEST_RIP), next = rip + vmread_again(VMCS_EXIT_INSN_LEN);
+static __inline_always u64 get(bool memory, enum vmcs_field f) { return memory ? vmread_memory(f) : vmread_again(f); }
 
-	if ((rip ^ next) >> 32 || vmread_again(VMCS_GUEST_INTERRUPTIBILITY) || (vmread_again(VMCS_GUEST_RFLAGS) & RFLAGS_TF))
+/* Past the instruction, if there is nothing special about it: a 4-GiB border, interrupt blocking, single step. False: nothing done. */
+static __inline_always bool advance(bool memory)
+{
+	u64 rip = get(memory, VMCS_GUEST_RIP), next = rip + get(memory, VMCS_EXIT_INSN_LEN);
+
+	if ((rip ^ next) >> 32 || get(memory, VMCS_GUEST_INTERRUPTIBILITY) || (get(memory, VMCS_GUEST_RFLAGS) & RFLAGS_TF))
 		return false;
-	vmwrite(VMCS_GUEST_RIP, next);
+	if (memory)
+		vmwrite_memory(VMCS_GUEST_RIP, next);
+	else
+		vmwrite_again(VMCS_GUEST_RIP, next);
 	return true;
 }
 
-static bool fast_cpuid(struct vcpu *v)
+static __inline_always bool fast_cpuid(struct vcpu *v, bool memory)
 {
 	u32 leaf = (u32)v->gpr[GPR_RAX], subleaf = (u32)v->gpr[GPR_RCX];
 	const struct cpuid_answer *a = slot_of(v, leaf);
 
-	if (a->leaf != leaf || (subleaf & a->mask) != a->subleaf || --v->fast_left <= 0 || !advance())
+	if (a->leaf != leaf || (subleaf & a->mask) != a->subleaf || --v->fast_left <= 0 || !advance(memory))
 		return false;
 	v->gpr[GPR_RAX] = a->r.eax;
 	v->gpr[GPR_RBX] = a->r.ebx;
@@ -59,9 +62,25 @@ static bool fast_cpuid(struct vcpu *v)
 	return true;
 }
 
+static __inline_always bool fast(struct vcpu *v, u64 reason, bool memory)
+{
+	if (reason == XR_CPUID)
+		return fast_cpuid(v, memory);
+	return reason == XR_VMRESUME && nested_fast_resume(v);
+}
+
 u64 *exit_fast(u64 *gpr)
 {
 	struct vcpu *v = container_of(gpr, struct vcpu, gpr[0]);
 
-	return vmread(VMCS_EXIT_REASON) == XR_CPUID && fast_cpuid(v) ? gpr : NULL;
+	if (vmcs_in_memory)
+		return fast(v, vmread_memory(VMCS_EXIT_REASON), true) ? gpr : NULL;
+	return fast(v, vmread(VMCS_EXIT_REASON), false) ? gpr : NULL;
+}
+
+u64 *exit_fast_nested(u64 *gpr)
+{
+	struct vcpu *v = container_of(gpr, struct vcpu, gpr[0]);
+
+	return nested_fast_reflect(v, (u32)vmread(VMCS_EXIT_REASON)) ? gpr : NULL;
 }

@@ -12,6 +12,7 @@
 #include "vmx/nested.h"
 #include "vmx/no_ug.h"
 #include "vmx/vlapic.h"
+#include "vmx/vmcs.h"
 
 /* MSR bitmap (SDM 3C, MSR-Bitmap Address): read low, read high, write low, write high; 1 KiB each. */
 static void bitmap_open(u8 *page, u32 msr, bool read, bool write)
@@ -34,6 +35,7 @@ void msr_bitmap_x2apic(struct vcpu *v, bool on)
 	u8 *page = v->msr_bitmap_page;
 	memset(page + 0x800 / 8, 0xff, 0x100 / 8);
 	memset(page + 2048 + 0x800 / 8, 0xff, 0x100 / 8);
+	vmcs_bitmaps_changed(&v->vmcs01);
 	if (!on)
 		return;
 	static const u32 readable[] = { APIC_ID, APIC_VERSION, APIC_TPR, APIC_PPR, APIC_LDR, APIC_SVR, APIC_ICR };

@@ -16,6 +16,10 @@ struct nested; /* vmx/nested_priv.h */
 
 /* Prepare the capability MSRs that inners see; after vmx_probe. */
 void nested_init(void);
+/* Bind HC_VMX_ASSIST. */
+void nested_page_init(void);
+/* May the VM use VMCS pages (core/abi.h)? */
+bool nested_offers_pages(const struct vm *vm);
 /* Per vCPU; cheap until L1 executes VMXON. 0, -ENOMEM. */
 int nested_create(struct vcpu *v);
 void nested_free(struct vcpu *v);
@@ -33,9 +37,13 @@ bool nested_exception_exits(struct vcpu *v, u8 vector, bool has_error, u32 error
 /* INIT or reset of the vCPU: leave VMX operation. Leaves vmcs01 loaded. */
 void nested_reset(struct vcpu *v);
 /* True while the loaded VMCS is vmcs02: what runs is L2. */
-bool nested_in_l2(const struct vcpu *v);
+static inline bool nested_in_l2(const struct vcpu *v) { return v->loaded != &v->vmcs01 && v->loaded; }
 /* True between VMXON and VMXOFF (CR4.VMXE may not be cleared, INIT is blocked …). */
 bool nested_vmx_on(const struct vcpu *v);
+
+/* nested_fast.c: for vmx/exit_fast.c. True: done, the other VMCS is loaded and has been launched. False: nothing has happened. */
+bool nested_fast_resume(struct vcpu *v);
+bool nested_fast_reflect(struct vcpu *v, u32 reason);
 
 /* The handlers of the VMX instructions (exit_handlers table). */
 enum exit_action exit_vmxon(struct vcpu *v);

@@ -62,14 +62,14 @@ void nested_reset(struct vcpu *v)
 	if (!n || !n->vmx_on)
 		return;
 	if (n->current_gpa != ~0ull)
-		shadow_detach(v);
+		n->page ? page_put(n) : shadow_detach(v);
+	n->assist = NULL;
 	ept02_free_all(v);
 	n->vmx_on = false;
 	n->vmxon_gpa = n->current_gpa = ~0ull;
 	v->event = (struct vcpu_event){ 0 };
 }
 
-bool nested_in_l2(const struct vcpu *v) { return v->nested && v->loaded == &v->nested->vmcs02; }
 bool nested_vmx_on(const struct vcpu *v) { return v->nested && v->nested->vmx_on; }
 
 /* ---- checks ---- */
@@ -145,8 +145,6 @@ static bool may_enter(struct vcpu *v, bool launch, enum exit_action *a)
 {
 	struct nested *n = v->nested;
 
-	if (!insn_allowed(v, a))
-		return false;
 	if (n->current_gpa == ~0ull || n->shadow12)
 		*a = insn_fail_invalid();
 	else if (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCK_MOV_SS)
@@ -173,7 +171,7 @@ static void load_guest(struct vcpu *v)
 		v->nested->in02_valid = false; /* fields of vmcs02 may have changed under the copy */
 }
 
-static bool unchanged(const struct nested *n)
+bool nested_unchanged(const struct nested *n)
 {
 	return n->in02_valid && !(n->dirty & ~(u32)NEST_GROUP_BITMAPS) && check_plain(&n->v12, n->rflags_saved);
 }
@@ -185,16 +183,22 @@ static enum exit_action enter(struct vcpu *v, bool launch)
 	struct check_ctx c;
 	enum exit_action a;
 
+	if (!insn_allowed(v, &a))
+		return a;
+	page_collect(v);
 	if (!may_enter(v, launch, &a))
 		return a;
-	shadow_to_v12(v);
-	n->dirty |= NEST_GROUP_BITMAPS; /* nobody tells when they change */
+	if (!n->page) {
+		shadow_to_v12(v);
+		n->dirty |= NEST_GROUP_BITMAPS; /* nobody tells when they change */
+	}
 	n->launching = launch;
-	if (unchanged(n)) {
+	if (nested_unchanged(n)) {
 		n->launched12 = true;
 		load_guest(v);
 		return EXIT_RESUME;
 	}
+	page_collect_segments(n);
 	collect(v, &c);
 	bad = checks_run(checks_ctl, nr_checks_ctl, &c);
 	if (!bad)

@@ -170,7 +170,7 @@ static const struct rule rules[] = {
 	[XR_INVPCID] = ASK(wants_invpcid), [XR_VMFUNC] = US, [XR_RDSEED] = PROC2(PROC2_RDSEED),
 };
 
-static bool l1_wants(struct vcpu *v, u32 reason)
+bool nested_l1_wants(struct vcpu *v, u32 reason)
 {
 	const struct vmcs12 *f = &v->nested->v12;
 	const struct rule *r = &rules[reason];
@@ -299,7 +299,7 @@ bool nested_exit(struct vcpu *v, u32 reason)
 	}
 	if (reason == XR_EPT_VIOLATION && ept_violation(v))
 		return true;
-	if (reason < ARRAY_SIZE(rules) && l1_wants(v, reason)) {
+	if (reason < ARRAY_SIZE(rules) && nested_l1_wants(v, reason)) {
 		nested_reflect(v, full);
 		return true;
 	}

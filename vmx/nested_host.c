@@ -17,51 +17,53 @@
 #define AR_TSS 0x8b
 #define TSS_LIMIT 0x67
 
-enum { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_LDTR, SEG_TR };
-
-static void set_segment(u32 s, u64 sel, u64 base, u64 limit, u64 ar)
+/* One field of vmcs01: unchecked where the processor's own VMCS is meant, for there are many of them. */
+static __inline_always void put(bool memory, enum vmcs_field field, u64 value)
 {
-	vmwrite(VMCS_GUEST_ES_SEL + 2 * s, sel);
-	vmwrite(VMCS_GUEST_ES_BASE + 2 * s, base);
-	vmwrite(VMCS_GUEST_ES_LIMIT + 2 * s, limit);
-	vmwrite(VMCS_GUEST_ES_AR + 2 * s, ar);
+	if (memory)
+		vmwrite_memory(field, value);
+	else
+		vmwrite_again(field, value);
 }
 
-static void set_data_segment(u32 s, u64 sel, u64 base)
-{
-	set_segment(s, sel, base, 0xffffffff, AR_DATA | (sel ? 0 : SEG_AR_UNUSABLE));
-}
+#define DATA_AR(sel) (AR_DATA | ((sel) ? 0 : SEG_AR_UNUSABLE))
+#define SEGMENT(s, sel, base, limit, ar) do { \
+		put(memory, VMCS_GUEST_##s##_SEL, sel); \
+		put(memory, VMCS_GUEST_##s##_BASE, base); \
+		put(memory, VMCS_GUEST_##s##_LIMIT, limit); \
+		put(memory, VMCS_GUEST_##s##_AR, ar); \
+	} while (0)
 
-static void load_segments(const struct vmcs12 *f)
+static __inline_always void load_segments(const struct vmcs12 *f, bool memory)
 {
-	set_segment(SEG_CS, f->HOST_CS_SEL, 0, 0xffffffff, f->EXIT_CONTROLS & EXIT_HOST_64 ? AR_CODE_64 : AR_CODE_32);
-	set_data_segment(SEG_SS, f->HOST_SS_SEL, 0);
-	set_data_segment(SEG_DS, f->HOST_DS_SEL, 0);
-	set_data_segment(SEG_ES, f->HOST_ES_SEL, 0);
-	set_data_segment(SEG_FS, f->HOST_FS_SEL, f->HOST_FS_BASE);
-	set_data_segment(SEG_GS, f->HOST_GS_SEL, f->HOST_GS_BASE);
-	set_segment(SEG_TR, f->HOST_TR_SEL, f->HOST_TR_BASE, TSS_LIMIT, AR_TSS);
-	set_segment(SEG_LDTR, 0, 0, 0, SEG_AR_UNUSABLE);
-	vmwrite(VMCS_GUEST_GDTR_BASE, f->HOST_GDTR_BASE);
-	vmwrite(VMCS_GUEST_GDTR_LIMIT, 0xffff);
-	vmwrite(VMCS_GUEST_IDTR_BASE, f->HOST_IDTR_BASE);
-	vmwrite(VMCS_GUEST_IDTR_LIMIT, 0xffff);
+	SEGMENT(CS, f->HOST_CS_SEL, 0, 0xffffffff, f->EXIT_CONTROLS & EXIT_HOST_64 ? AR_CODE_64 : AR_CODE_32);
+	SEGMENT(SS, f->HOST_SS_SEL, 0, 0xffffffff, DATA_AR(f->HOST_SS_SEL));
+	SEGMENT(DS, f->HOST_DS_SEL, 0, 0xffffffff, DATA_AR(f->HOST_DS_SEL));
+	SEGMENT(ES, f->HOST_ES_SEL, 0, 0xffffffff, DATA_AR(f->HOST_ES_SEL));
+	SEGMENT(FS, f->HOST_FS_SEL, f->HOST_FS_BASE, 0xffffffff, DATA_AR(f->HOST_FS_SEL));
+	SEGMENT(GS, f->HOST_GS_SEL, f->HOST_GS_BASE, 0xffffffff, DATA_AR(f->HOST_GS_SEL));
+	SEGMENT(TR, f->HOST_TR_SEL, f->HOST_TR_BASE, TSS_LIMIT, AR_TSS);
+	SEGMENT(LDTR, 0, 0, 0, SEG_AR_UNUSABLE);
+	put(memory, VMCS_GUEST_GDTR_BASE, f->HOST_GDTR_BASE);
+	put(memory, VMCS_GUEST_GDTR_LIMIT, 0xffff);
+	put(memory, VMCS_GUEST_IDTR_BASE, f->HOST_IDTR_BASE);
+	put(memory, VMCS_GUEST_IDTR_LIMIT, 0xffff);
 }
 
 /* EFER and PAT that the processor has when the exit begins. */
 struct carried { u64 efer, pat; };
 
-static void load_msrs(const struct vmcs12 *f, const struct carried *c)
+static __inline_always void load_msrs(const struct vmcs12 *f, const struct carried *c, bool memory)
 {
 	u64 mode = f->EXIT_CONTROLS & EXIT_HOST_64 ? EFER_LMA | EFER_LME : 0;
 
-	vmwrite(VMCS_GUEST_EFER, f->EXIT_CONTROLS & EXIT_LOAD_EFER ? f->HOST_EFER : (c->efer & ~(EFER_LMA | EFER_LME)) | mode);
-	vmwrite(VMCS_GUEST_PAT, f->EXIT_CONTROLS & EXIT_LOAD_PAT ? f->HOST_PAT : c->pat);
-	vmwrite(VMCS_GUEST_DEBUGCTL, 0);
-	vmwrite(VMCS_GUEST_DR7, DR7_CLEAR);
-	vmwrite(VMCS_GUEST_SYSENTER_CS, f->HOST_SYSENTER_CS);
-	vmwrite(VMCS_GUEST_SYSENTER_ESP, f->HOST_SYSENTER_ESP);
-	vmwrite(VMCS_GUEST_SYSENTER_EIP, f->HOST_SYSENTER_EIP);
+	put(memory, VMCS_GUEST_EFER, f->EXIT_CONTROLS & EXIT_LOAD_EFER ? f->HOST_EFER : (c->efer & ~(EFER_LMA | EFER_LME)) | mode);
+	put(memory, VMCS_GUEST_PAT, f->EXIT_CONTROLS & EXIT_LOAD_PAT ? f->HOST_PAT : c->pat);
+	put(memory, VMCS_GUEST_DEBUGCTL, 0);
+	put(memory, VMCS_GUEST_DR7, DR7_CLEAR);
+	put(memory, VMCS_GUEST_SYSENTER_CS, f->HOST_SYSENTER_CS);
+	put(memory, VMCS_GUEST_SYSENTER_ESP, f->HOST_SYSENTER_ESP);
+	put(memory, VMCS_GUEST_SYSENTER_EIP, f->HOST_SYSENTER_EIP);
 }
 
 /* L1 stays in its paging mode (checked at entry), so these are writes that MOV to CR allows; CR3 must not carry a PCID then. */
@@ -93,13 +95,21 @@ static bool load_pdptes(struct vcpu *v, const struct vmcs12 *f)
 	return true;
 }
 
-static void load_rest(const struct vmcs12 *f, u64 blocking)
+static __inline_always void load_rest(const struct vmcs12 *f, u64 blocking, bool memory)
 {
-	vmwrite(VMCS_GUEST_RIP, f->HOST_RIP);
-	vmwrite(VMCS_GUEST_RSP, f->HOST_RSP);
-	vmwrite(VMCS_GUEST_RFLAGS, RFLAGS_FIXED);
-	vmwrite(VMCS_GUEST_INTERRUPTIBILITY, blocking);
-	vmwrite(VMCS_GUEST_PENDING_DBG, 0);
+	put(memory, VMCS_GUEST_RIP, f->HOST_RIP);
+	put(memory, VMCS_GUEST_RSP, f->HOST_RSP);
+	put(memory, VMCS_GUEST_RFLAGS, RFLAGS_FIXED);
+	put(memory, VMCS_GUEST_INTERRUPTIBILITY, blocking);
+	put(memory, VMCS_GUEST_PENDING_DBG, 0);
+}
+
+/* What cannot fail. */
+static __inline_always void load_plain(const struct vmcs12 *f, const struct carried *c, u64 blocking, bool memory)
+{
+	load_rest(f, blocking, memory);
+	load_msrs(f, c, memory);
+	load_segments(f, memory);
 }
 
 /* NMIs: blocked after an exit that an NMI caused; else as they were, in L2 if that shared the blocking with L1. */
@@ -108,6 +118,24 @@ static u64 nmi_blocking(const struct nested *n, u64 blocking01, bool l2_ran, boo
 	if (nmi)
 		return BLOCK_NMI;
 	return (l2_ran && !pin12(&n->v12, PIN_VIRTUAL_NMI) ? n->v12.GUEST_INTERRUPTIBILITY : blocking01) & BLOCK_NMI;
+}
+
+/* L1 has promised that the rest stands (core/abi.h): nothing here can fail. Without VPIDs, PAE and MSR areas, which have more to do. */
+bool nested_host_steady(const struct nested *n)
+{
+	const struct vmcs12 *f = &n->v12;
+
+	return n->page && n->host_loaded && n->assist && (READ_ONCE(n->assist->flags) & NEST_ASSIST_STEADY) && proc2_12(f, PROC2_VPID) &&
+	       (f->EXIT_CONTROLS & EXIT_HOST_64) && !f->EXIT_MSR_LOAD_COUNT;
+}
+
+static void load_steady(const struct vmcs12 *f, u64 blocking)
+{
+	if (vmcs_in_memory)
+		load_rest(f, blocking, true);
+	else
+		load_rest(f, blocking, false);
+	vmwrite(VMCS_GUEST_CR3, f->HOST_CR3);
 }
 
 void host_state_load(struct vcpu *v, bool l2_ran, bool nmi)
@@ -120,15 +148,26 @@ void host_state_load(struct vcpu *v, bool l2_ran, bool nmi)
 	if (!l2_ran)
 		c = (struct carried){ vmread(VMCS_GUEST_EFER), vmread(VMCS_GUEST_PAT) };
 	v->event = (struct vcpu_event){ 0 };
-	load_rest(f, nmi_blocking(n, vmread(VMCS_GUEST_INTERRUPTIBILITY), l2_ran, nmi));
-	load_msrs(f, &c);
+	u64 blocking = nmi_blocking(n, vmread(VMCS_GUEST_INTERRUPTIBILITY), l2_ran, nmi);
+	if (nested_host_steady(n)) {
+		load_steady(f, blocking);
+		page_publish(n);
+		return;
+	}
+	if (vmcs_in_memory)
+		load_plain(f, &c, blocking, true);
+	else
+		load_plain(f, &c, blocking, false);
 	load_control_registers(v, f);
-	load_segments(f);
+	n->host_loaded = true;
 	if (!proc2_12(f, PROC2_VPID)) /* SDM 3C, Operations that Invalidate Cached Mappings: exits without VPID */
 		ept_flush_vpid(v->vpid);
 	if (!load_pdptes(v, f))
 		region_abort(v, ABORT_HOST_PDPTE);
 	else if (msr_area_load(v, f->EXIT_MSR_LOAD_ADDR, f->EXIT_MSR_LOAD_COUNT))
 		region_abort(v, ABORT_LOAD_MSR);
-	shadow_from_v12(v);
+	if (n->page)
+		page_publish(n);
+	else
+		shadow_from_v12(v);
 }

@@ -31,6 +31,8 @@ enum exit_action insn_fail(struct vcpu *v, enum vmx_insn_error error)
 	if (v->nested->current_gpa == ~0ull)
 		return insn_fail_invalid();
 	v->nested->v12.INSN_ERROR = error;
+	if (v->nested->page)
+		page_publish_error(v->nested);
 	return finish(RFLAGS_ZF);
 }
 
@@ -43,8 +45,17 @@ static bool mode_undefined(struct vcpu *v)
 	return (vmread(VMCS_GUEST_EFER) & EFER_LMA) && !l1_in_64bit();
 }
 
+/* In VMX operation 64-bit code at CPL 0 is allowed, whatever else there is to say (the common case, in three fields). */
+bool insn_in_plain_mode(struct vcpu *v)
+{
+	return v->nested && v->nested->vmx_on && (vmread(VMCS_GUEST_EFER) & EFER_LMA) && (vmread(VMCS_GUEST_CS_AR) & BIT(13)) &&
+	       !(vmread(VMCS_GUEST_SS_AR) & BITS(6, 5));
+}
+
 bool insn_allowed(struct vcpu *v, enum exit_action *a)
 {
+	if (insn_in_plain_mode(v))
+		return true;
 	if (mode_undefined(v) || !v->nested->vmx_on)
 		*a = inject_ud(v);
 	else if (vcpu_cpl() != 0)
@@ -233,7 +244,7 @@ enum exit_action exit_vmread(struct vcpu *v)
 
 	if (!insn_allowed(v, &a))
 		return a;
-	return v->nested->current_gpa == ~0ull ? insn_fail_invalid() : insn_vmread(v, &v->nested->v12);
+	return v->nested->current_gpa == ~0ull || v->nested->page ? insn_fail_invalid() : insn_vmread(v, &v->nested->v12);
 }
 
 static bool vmwrite_source(struct vcpu *v, u64 info, bool wide, u64 *value)
@@ -269,7 +280,7 @@ enum exit_action exit_vmwrite(struct vcpu *v)
 
 	if (!insn_allowed(v, &a))
 		return a;
-	if (n->current_gpa == ~0ull)
+	if (n->current_gpa == ~0ull || n->page)
 		return insn_fail_invalid();
 	u32 encoding = (u32)insn_register2(v);
 	a = insn_vmwrite(v, &n->v12);

@@ -5,7 +5,8 @@
  * Invariant: all that we act on of a vmcs12 is in our own memory (struct vmcs12) before it is checked, and is not read
  * again from L1's memory afterwards. Addresses in it are translated through the VM's EPT at each VM entry.
  *
- * Files: fields (encodings) · cap (what L1 may use) · region (VMCS regions in L1's memory) · link (what L2 does with what vmcs12 names) · insn, mem (VMX instructions and
+ * Files: fields (encodings) · cap (what L1 may use) · fast (the shortest way) · region, page (VMCS regions and VMCS pages in L1's
+ * memory) · link (what L2 does with what vmcs12 names) · insn, mem (VMX instructions and
  * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
  * words, masks, bitmaps) · state (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
  * (L1's host state) · cr (CR accesses of L2 that are ours) · ept12 (L1's tables) · ept (ept02) · irq · shadow.
@@ -85,6 +86,8 @@ struct nested {
 	bool launched12;             /* its launch state */
 	bool shadow12;               /* it is a shadow VMCS: nothing can be entered by it */
 	struct vmcs12 v12;           /* its data, while it is current */
+	struct nest_vmx_assist *assist; /* in L1's memory; NULL: none registered */
+	struct nest_vmcs_page *page; /* the current vmcs12, if it is a VMCS page; in L1's memory */
 
 	struct vmcs vmcs02;
 	bool vmcs02_ready;           /* host state and constant fields have been written */
@@ -92,6 +95,8 @@ struct nested {
 	bool ran;                    /* L2 has executed since L1's VMLAUNCH or VMRESUME */
 	bool launching;              /* that was a VMLAUNCH */
 	u32 dirty;                   /* NEST_GROUP_*: what of v12 is not in vmcs02 yet */
+	bool host_loaded;            /* L1 has continued at the whole host state of this page once: see steady in core/abi.h */
+	bool segments_in_page;       /* those of v12 are older than those of the VMCS page */
 	u64 rflags_saved;            /* L2's at its last exit */
 	bool in02_valid;
 	struct vmcs12 in02;          /* what some fields of vmcs02 hold, if in02_valid: nested_state.c */
@@ -99,6 +104,7 @@ struct nested {
 	u32 proc02;                  /* primary controls by the merge, and what we added to them */
 	u32 ours;
 	u16 vpid02, vpid12;
+	u64 cr0_owned02, cr4_owned02; /* bits that are ours in vmcs02 */
 	u64 pdpte[4];                /* L2's, if it uses PAE paging; as checked */
 
 	bool trap_due;               /* L1's monitor trap, behind an instruction of L2 that we have performed */
@@ -218,6 +224,17 @@ void region_put(struct vcpu *v);
 void region_clear_launched(struct vcpu *v, u64 gpa);
 void region_abort(struct vcpu *v, enum vmx_abort why);
 
+/* ---- nested_page.c ---- */
+/* Before an entry: the page that the assist page names becomes current, and what L1 touched of it is copied. May leave none current. */
+void page_collect(struct vcpu *v);
+/* Before all checks are made: v12's segments as L1's page has them. */
+void page_collect_segments(struct nested *n);
+/* v12 -> what L1 will read. Precondition: n->page. */
+void page_publish(struct nested *n);
+void page_publish_error(struct nested *n);
+/* It is current no more. Precondition: n->page. */
+void page_put(struct nested *n);
+
 /* ---- nested_mem.c ---- */
 /*
  * Copy to or from a linear address of L1 as its own instruction at CPL 0 would. False: the fault has been injected. Precondition:
@@ -267,6 +284,21 @@ enum exit_action link_vmwrite(struct vcpu *v);
 /* VMFUNC of L2: done, or false: it exits to L1. */
 bool link_vmfunc(struct vcpu *v);
 
+/* ---- for nested_fast.c ---- */
+/* VMX operation, 64-bit mode, CPL 0: a VMX instruction of L1 goes on, whatever else there is to say. vmcs01 loaded. */
+bool insn_in_plain_mode(struct vcpu *v);
+/* Since the last entry nothing has changed that needs checks. Precondition: page_collect or shadow_to_v12. */
+bool nested_unchanged(const struct nested *n);
+/* L1's host state stands but for what every exit loads (core/abi.h, steady). */
+bool nested_host_steady(const struct nested *n);
+/* The exit is L1's by vmcs12. vmcs02 loaded. */
+bool nested_l1_wants(struct vcpu *v, u32 reason);
+/* Exits that nobody but L1 can want, if L1 wants them, and that interrupt no delivery of an event. */
+#define NESTED_FAST_REASONS (BIT(XR_CPUID) | BIT(XR_HLT) | BIT(XR_INVLPG) | BIT(XR_RDTSC) | BIT(XR_VMCALL) | BIT(XR_VMCLEAR) | \
+			     BIT(XR_VMLAUNCH) | BIT(XR_VMPTRLD) | BIT(XR_VMPTRST) | BIT(XR_VMREAD) | BIT(XR_VMRESUME) | \
+			     BIT(XR_VMWRITE) | BIT(XR_VMXOFF) | BIT(XR_VMXON) | BIT(XR_IO) | BIT(XR_RDMSR) | BIT(XR_WRMSR) | \
+			     BIT(XR_INVEPT) | BIT(XR_RDTSCP) | BIT(XR_INVVPID) | BIT(XR_WBINVD) | BIT(XR_XSETBV))
+
 /* ---- nested_msr.c ---- */
 /* 0, or the number of the entry that failed (1 = first). Precondition: load: the VMCS of the level that gets them is loaded. */
 u32 msr_area_load(struct vcpu *v, u64 gpa, u64 count);
@@ -275,9 +307,9 @@ u32 msr_area_store(struct vcpu *v, u64 gpa, u64 count);
 /* ---- nested_reflect.c ---- */
 /* What L1 finds in the exit-information fields. */
 struct exit_info {
-	u32 reason;
+	u64 reason;
 	u64 qualification, linear, physical;
-	u32 intr_info, intr_error, idt_info, idt_error, insn_len, insn_info;
+	u64 intr_info, intr_error, idt_info, idt_error, insn_len, insn_info;
 };
 /* L2 stops, L1 continues at its host state. Precondition: vmcs02 loaded; afterwards vmcs01 is. */
 void reflect(struct vcpu *v, const struct exit_info *info);

@@ -25,7 +25,7 @@ void reflect(struct vcpu *v, const struct exit_info *info)
 {
 	struct nested *n = v->nested;
 	struct vmcs12 *f = &n->v12;
-	u32 basic = info->reason & 0xffff;
+	u32 basic = (u32)info->reason & 0xffff;
 
 	v->core.count.reflected[MIN(basic, (u32)COUNT_EXIT_REASONS - 1)]++;
 	n->trap_due = false; /* what exits first leaves none behind */
@@ -39,22 +39,20 @@ void reflect(struct vcpu *v, const struct exit_info *info)
 	host_state_load(v, true, nmi);
 }
 
+#define EXIT_INFO(F) \
+	F(reason, EXIT_REASON) F(qualification, EXIT_QUALIFICATION) F(linear, GUEST_LINEAR_ADDR) F(physical, GUEST_PHYSICAL_ADDR) \
+	F(intr_info, EXIT_INTR_INFO) F(idt_info, IDT_VECTORING_INFO) F(insn_len, EXIT_INSN_LEN) F(insn_info, EXIT_INSN_INFO)
+#define READ_HW(member, name) vmread_again_to(VMCS_##name, i->member);
+#define READ_MEMORY(member, name) i->member = vmread_memory(VMCS_##name);
 static void read_info(struct exit_info *i)
 {
-	*i = (struct exit_info){
-		.reason = (u32)vmread(VMCS_EXIT_REASON),
-		.qualification = vmread(VMCS_EXIT_QUALIFICATION),
-		.linear = vmread(VMCS_GUEST_LINEAR_ADDR),
-		.physical = vmread(VMCS_GUEST_PHYSICAL_ADDR),
-		.intr_info = (u32)vmread(VMCS_EXIT_INTR_INFO),
-		.idt_info = (u32)vmread(VMCS_IDT_VECTORING_INFO),
-		.insn_len = (u32)vmread(VMCS_EXIT_INSN_LEN),
-		.insn_info = (u32)vmread(VMCS_EXIT_INSN_INFO),
-	};
-	if (i->intr_info & INTR_HAS_ERROR)
-		i->intr_error = (u32)vmread(VMCS_EXIT_INTR_ERROR);
-	if (i->idt_info & INTR_HAS_ERROR)
-		i->idt_error = (u32)vmread(VMCS_IDT_VECTORING_ERROR);
+	if (vmcs_in_memory) {
+		EXIT_INFO(READ_MEMORY)
+	} else {
+		EXIT_INFO(READ_HW)
+	}
+	i->intr_error = i->intr_info & INTR_HAS_ERROR ? vmread(VMCS_EXIT_INTR_ERROR) : 0;
+	i->idt_error = i->idt_info & INTR_HAS_ERROR ? vmread(VMCS_IDT_VECTORING_ERROR) : 0;
 }
 
 void nested_reflect(struct vcpu *v, u32 reason)

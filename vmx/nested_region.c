@@ -79,6 +79,10 @@ void region_put(struct vcpu *v)
 
 	if (n->current_gpa == ~0ull)
 		return;
+	if (n->page) {
+		page_put(n);
+		return;
+	}
 	shadow_detach(v);
 	struct vmcs12_region *r = region_map(v, n->current_gpa);
 	if (r) {

@@ -178,7 +178,7 @@ void shadow_to_v12(struct vcpu *v)
 		return;
 	begin(s);
 	for (u32 i = 0; i < s->nr_rw; i++) {
-		u64 value = vmread_again(s->rw[i].enc), *held = place(&s->held, s->rw[i].offset);
+		u64 value = vmread(s->rw[i].enc), *held = place(&s->held, s->rw[i].offset);
 
 		if (*held == value)
 			continue;

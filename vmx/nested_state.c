@@ -24,22 +24,30 @@
 	F(GUEST_ES_BASE) F(GUEST_CS_BASE) F(GUEST_SS_BASE) F(GUEST_DS_BASE) F(GUEST_FS_BASE) F(GUEST_GS_BASE) \
 	F(GUEST_LDTR_BASE) F(GUEST_TR_BASE) F(GUEST_GDTR_BASE) F(GUEST_IDTR_BASE)
 #define REGISTER_STATE(F) F(GUEST_SYSENTER_CS) F(GUEST_SYSENTER_ESP) F(GUEST_SYSENTER_EIP) F(GUEST_CR3)
+/* Where vmcs02 differs from vmcs12: read back into in02. */
+#define MERGED_STATE(F) \
+	F(GUEST_CR0) F(GUEST_CR4) F(CR0_READ_SHADOW) F(CR4_READ_SHADOW) F(GUEST_EFER) F(ENTRY_CONTROLS) F(GUEST_DR7) \
+	F(GUEST_DEBUGCTL) F(GUEST_PAT) F(GUEST_ACTIVITY)
 /* Controls that are L1's alone and always exist in the hardware. */
 #define OWN_CONTROLS(F) \
 	F(PF_ERROR_MASK) F(PF_ERROR_MATCH) F(CR3_TARGET_COUNT) F(CR3_TARGET_0) F(CR3_TARGET_1) F(CR3_TARGET_2) F(CR3_TARGET_3)
 
-static u64 *member(struct vmcs12 *f, u16 offset) { return (u64 *)((u8 *)f + offset); }
+/* A whole list from v12 (f) into vmcs02, and back (n). */
+#define WRITE_HW(name) vmwrite_again(VMCS_##name, f->name);
+#define WRITE_MEMORY(name) vmwrite_memory(VMCS_##name, f->name);
+#define READ_HW(name) vmread_again_to(VMCS_##name, to->name);
+#define READ_MEMORY(name) to->name = vmread_memory(VMCS_##name);
+#define WRITE_ALL(LIST) do { if (vmcs_in_memory) { LIST(WRITE_MEMORY) } else { LIST(WRITE_HW) } } while (0)
+#define READ_ALL(LIST) do { if (vmcs_in_memory) { LIST(READ_MEMORY) } else { LIST(READ_HW) } } while (0)
 
-static void put(struct nested *n, u16 enc, u16 offset, u64 value)
+static __inline_always void put(struct nested *n, enum vmcs_field enc, u64 *held, u64 value)
 {
-	u64 *held = member(&n->in02, offset);
-
-	if (n->in02_valid && *held == value)
+	if (__builtin_expect(n->in02_valid && *held == value, 1))
 		return;
 	vmwrite(enc, value);
 	*held = value;
 }
-#define PUT(n, name, value) put(n, VMCS_##name, offsetof(struct vmcs12, name), value)
+#define PUT(n, name, value) put(n, VMCS_##name, &(n)->in02.name, value)
 /* Read a field back: in02 and the return value. */
 #define GET(n, name) ((n)->in02.name = vmread(VMCS_##name))
 
@@ -138,6 +146,8 @@ static void put_merged(struct vcpu *v)
 	};
 	struct merged m;
 
+	n->cr0_owned02 = p.cr0_owned;
+	n->cr4_owned02 = p.cr4_owned;
 	merge_controls(&m, &n->v12, &p);
 	n->pin02 = m.pin;
 	PUT(n, PIN_CONTROLS, m.pin);
@@ -198,8 +208,7 @@ static void put_hot(struct nested *n)
 {
 	const struct vmcs12 *f = &n->v12;
 
-#define WRITE_FIELD(name) vmwrite_again(VMCS_##name, f->name);
-	HOT_STATE(WRITE_FIELD)
+	WRITE_ALL(HOT_STATE);
 	if (proc12(f, PROC_TPR_SHADOW))
 		PUT(n, TPR_THRESHOLD, f->TPR_THRESHOLD);
 	if (proc2_12(f, PROC2_VIRT_INT))
@@ -212,15 +221,12 @@ static void put_state(struct nested *n, u32 dirty)
 {
 	const struct vmcs12 *f = &n->v12;
 
-	if (dirty & NEST_GROUP_SEGMENTS) {
-		SEGMENT_STATE(WRITE_FIELD)
-	}
-	if (dirty & NEST_GROUP_REGISTERS) {
-		REGISTER_STATE(WRITE_FIELD)
-	}
-	if (dirty & NEST_GROUP_CONTROLS) {
-		OWN_CONTROLS(WRITE_FIELD)
-	}
+	if (dirty & NEST_GROUP_SEGMENTS)
+		WRITE_ALL(SEGMENT_STATE);
+	if (dirty & NEST_GROUP_REGISTERS)
+		WRITE_ALL(REGISTER_STATE);
+	if (dirty & NEST_GROUP_CONTROLS)
+		WRITE_ALL(OWN_CONTROLS);
 }
 
 static void put_pdptes(struct nested *n)
@@ -263,14 +269,21 @@ static void merge_bitmaps(struct vcpu *v)
 	merge_x2apic(n->msr_bitmap, f, l1);
 	merge_io(v, 0, f->IO_BITMAP_A);
 	merge_io(v, 1, f->IO_BITMAP_B);
+	vmcs_bitmaps_changed(&n->vmcs02);
 }
 
-static void put_ept_and_vpid(struct vcpu *v)
+static void put_ept_and_vpid(struct vcpu *v, bool dirty)
 {
 	struct nested *n = v->nested;
 	const struct vmcs12 *f = &n->v12;
 	u16 vpid12 = proc2_12(f, PROC2_VPID) ? (u16)f->VPID : 0;
 
+	if (!dirty && n->ept && n->ept->pt.root.v != HPA_NONE.v) { /* the same table, and what vmcs02 names */
+		if (!vpid12)
+			ept_flush_vpid(n->vpid02);
+		if (vpid12 == n->vpid12)
+			return;
+	}
 	if (!proc2_12(f, PROC2_EPT))
 		n->ept = NULL;
 	else if (!ept02_select(v, f->EPTP))
@@ -319,6 +332,8 @@ void state_enter(struct vcpu *v)
 	struct l1_state l1;
 
 	read_l1(f, &l1);
+	if (vmx_caps.apicv && (vmread(VMCS_GUEST_INTERRUPT_STATUS) & 0xff))
+		v->vlapic->maybe_irr = true;
 	if (dirty & NEST_GROUP_CONTROLS)
 		translate_pages(v);
 	if (dirty & (NEST_GROUP_BITMAPS | NEST_GROUP_CONTROLS))
@@ -338,7 +353,7 @@ void state_enter(struct vcpu *v)
 	n->l2_halted = f->GUEST_ACTIVITY == ACTIVITY_HLT;
 	n->activity02 = ACTIVITY_ACTIVE;
 	PUT(n, GUEST_ACTIVITY, ACTIVITY_ACTIVE);
-	put_ept_and_vpid(v);
+	put_ept_and_vpid(v, dirty & NEST_GROUP_CONTROLS);
 	take_event(v);
 	n->in02_valid = true;
 	n->dirty = 0;
@@ -351,10 +366,6 @@ static void save_optional(struct nested *n)
 	struct vmcs12 *f = &n->v12;
 
 	f->GUEST_ACTIVITY = n->l2_halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE;
-	GET(n, GUEST_ACTIVITY);
-	GET(n, GUEST_DR7);
-	GET(n, GUEST_DEBUGCTL);
-	GET(n, GUEST_PAT);
 	if (f->EXIT_CONTROLS & EXIT_SAVE_DEBUG) {
 		f->GUEST_DR7 = n->in02.GUEST_DR7;
 		f->GUEST_DEBUGCTL = n->in02.GUEST_DEBUGCTL;
@@ -386,19 +397,12 @@ static void save_pdptes(struct nested *n)
 	f->GUEST_PDPTE3 = n->in02.GUEST_PDPTE3;
 }
 
-static void save_control_registers(struct vcpu *v)
+static void save_control_registers(struct nested *n)
 {
-	struct nested *n = v->nested;
 	struct vmcs12 *f = &n->v12;
 
-	GET(n, GUEST_CR0);
-	GET(n, GUEST_CR4);
-	GET(n, CR0_READ_SHADOW);
-	GET(n, CR4_READ_SHADOW);
-	f->GUEST_CR0 = merge_cr_back(n->in02.GUEST_CR0, n->in02.CR0_READ_SHADOW, f->GUEST_CR0, f->CR0_MASK, state_cr0_owned(v));
-	f->GUEST_CR4 = merge_cr_back(n->in02.GUEST_CR4, n->in02.CR4_READ_SHADOW, f->GUEST_CR4, f->CR4_MASK, state_cr4_owned(v));
-	GET(n, GUEST_EFER);
-	GET(n, ENTRY_CONTROLS);
+	f->GUEST_CR0 = merge_cr_back(n->in02.GUEST_CR0, n->in02.CR0_READ_SHADOW, f->GUEST_CR0, f->CR0_MASK, n->cr0_owned02);
+	f->GUEST_CR4 = merge_cr_back(n->in02.GUEST_CR4, n->in02.CR4_READ_SHADOW, f->GUEST_CR4, f->CR4_MASK, n->cr4_owned02);
 	if (f->EXIT_CONTROLS & EXIT_SAVE_EFER)
 		f->GUEST_EFER = n->in02.GUEST_EFER;
 	if (nested_caps.misc & VMX_MISC_EFER_LMA) {
@@ -407,17 +411,39 @@ static void save_control_registers(struct vcpu *v)
 	}
 }
 
+/* Segments go straight into L1's page where there is one: v12 does not need them before all checks are made anew. */
+static void save_segments(struct nested *n)
+{
+	struct vmcs12 *to = &n->v12;
+
+	if (!n->page || vmcs_in_memory) {
+		READ_ALL(SEGMENT_STATE);
+		return;
+	}
+#define READ_TO_PAGE(name) vmread_again_to(VMCS_##name, n->page->field[NEST_VMCS_SLOT(VMCS_##name)]);
+	SEGMENT_STATE(READ_TO_PAGE)
+	READ_HW(GUEST_CS_AR) /* check_plain looks at it */
+	n->segments_in_page = true;
+}
+
+static void save_rest(struct nested *n)
+{
+	struct vmcs12 *to = &n->v12;
+
+	READ_ALL(HOT_STATE);
+	READ_ALL(REGISTER_STATE);
+	to = &n->in02;
+	READ_ALL(MERGED_STATE);
+}
+
 void state_save(struct vcpu *v)
 {
 	struct nested *n = v->nested;
 
-#define SAVE_FIELD(name) n->v12.name = vmread_again(VMCS_##name);
-	n->v12.GUEST_RIP = vmread(VMCS_GUEST_RIP); /* checked, for all that follow */
-	HOT_STATE(SAVE_FIELD)
-	SEGMENT_STATE(SAVE_FIELD)
-	REGISTER_STATE(SAVE_FIELD)
+	save_segments(n);
+	save_rest(n);
 	n->rflags_saved = n->v12.GUEST_RFLAGS;
-	save_control_registers(v);
+	save_control_registers(n);
 	save_optional(n);
 	/* PDPTEs are in use with PAE paging only (SDM 3C, Saving Guest State); otherwise what vmcs02 holds is undefined. */
 	if ((n->v12.GUEST_CR0 & CR0_PG) && (n->v12.GUEST_CR4 & CR4_PAE) && !(n->in02.GUEST_EFER & EFER_LMA))

@@ -112,8 +112,7 @@ int vcpu_create(struct vm *vm, u32 index, const struct vm_entry_state *entry)
 
 void vcpu_load_vmcs(struct vcpu *v, struct vmcs *m)
 {
-	if (vmptrld(m->hpa) != VMX_OK)
-		panic("VMPTRLD of our own VMCS failed");
+	vmcs_load(m);
 	v->loaded = m;
 }
 
@@ -252,6 +251,7 @@ static void entry_failed(struct vcpu *v, u64 kind)
 
 static bool enter_and_dispatch(struct vcpu *v)
 {
+	v->fast_left = FAST_RUN;
 	u64 failed = vmx_enter(v->gpr, v->loaded->launched);
 	WRITE_ONCE(v->in_guest, 0);
 	if (__builtin_expect(failed != 0, 0)) {

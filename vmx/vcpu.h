@@ -50,6 +50,7 @@ struct vcpu_event { u32 info, error, insn_len; };
 /* What CPUID last answered for a leaf (and its subleaf, where it has some): vmx/exit_fast.c. */
 struct cpuid_answer { u32 leaf, subleaf, mask, unused; struct cpuid_regs r; };
 #define CPUID_CACHE 16
+#define FAST_RUN 64
 #define CPUID_NO_LEAF ~0u /* never kept */
 
 struct vcpu {

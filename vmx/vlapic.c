@@ -129,7 +129,7 @@ static u8 ppr(const struct vlapic *a)
 int vlapic_pending(struct vcpu *v)
 {
 	struct vlapic *a = v->vlapic;
-	if (!a->maybe_irr && !vmx_caps.apicv)
+	if (!a->maybe_irr && (!vmx_caps.apicv || nested_in_l2(v))) /* nested_entry.c has set the hint from RVI then */
 		return -1;
 	int irr = apic_reg_highest(a->regs, APIC_IRR);
 	if (irr < 0) {

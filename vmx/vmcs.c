@@ -16,7 +16,7 @@ int vmcs_create(struct vmcs *m, struct mem_owner *owner)
 	m->page = page_alloc(owner);
 	if (!m->page)
 		return -ENOMEM;
-	*(u32 *)m->page = (u32)vmx_caps.basic & 0x7fffffff;
+	*(u32 *)m->page = vmcs_in_memory ? NEST_VMCS_REVISION : (u32)vmx_caps.basic & 0x7fffffff;
 	m->hpa = virt_to_hpa(m->page);
 	m->launched = false;
 	if (vmclear(m->hpa) != VMX_OK)
@@ -28,9 +28,27 @@ void vmcs_forget(struct vmcs *m)
 {
 	if (!m->page)
 		return;
+	if (vmcs_in_memory)
+		this_cpu()->vmx_assist->vmcs_page = NEST_VMCS_NONE;
 	if (vmclear(m->hpa) != VMX_OK)
 		panic("VMCLEAR of our own VMCS failed");
 	m->launched = false;
+}
+
+void vmcs_bitmaps_changed(const struct vmcs *m)
+{
+	if (vmcs_in_memory)
+		((struct nest_vmcs_page *)m->page)->clean &= ~NEST_GROUP_BITMAPS;
+}
+
+void vmcs_load(const struct vmcs *m)
+{
+	if (vmcs_in_memory) {
+		this_cpu()->vmcs = m->page;
+		this_cpu()->vmx_assist->vmcs_page = m->hpa.v;
+	} else if (vmptrld(m->hpa) != VMX_OK) {
+		panic("VMPTRLD of our own VMCS failed");
+	}
 }
 
 void vmcs_destroy(struct vmcs *m, struct mem_owner *owner)

@@ -9,6 +9,10 @@
 
 /* Allocate and VMCLEAR a region with the revision id. 0, -ENOMEM. */
 int vmcs_create(struct vmcs *m, struct mem_owner *owner) __must_check;
+/* Make it the one that vmread, vmwrite and the entry use. */
+void vmcs_load(const struct vmcs *m);
+/* What its MSR or I/O bitmaps say has changed: an outer that reads our VMCSs from memory wants to know. */
+void vmcs_bitmaps_changed(const struct vmcs *m);
 /* VMCLEAR on the CPU that has used it: its data are in memory afterwards, the next entry is a VMLAUNCH. */
 void vmcs_forget(struct vmcs *m);
 /* Free the region. Precondition: vmcs_forget on the CPU that used it last. */

@@ -9,12 +9,14 @@
 
 #include "core/console.h"
 #include "core/errno.h"
+#include "core/hypercall.h"
 #include "core/mem.h"
 #include "core/percpu.h"
 #include "core/x86.h"
 #include "vmx/vmx_insn.h"
 
 struct vmx_caps vmx_caps;
+bool vmcs_in_memory;
 
 const char *vmx_exit_name(u32 reason)
 {
@@ -29,7 +31,7 @@ const char *vmx_exit_name(u32 reason)
 void vmx_access_failed(bool write, u64 field, u64 v)
 {
 	u64 error = 0;
-	if (field != VMCS_INSN_ERROR)
+	if (field != VMCS_INSN_ERROR && !vmcs_in_memory)
 		try_vmread(VMCS_INSN_ERROR, &error);
 	panic("%s of VMCS field %#lx (value %#lx) failed, VM-instruction error %lu", write ? "VMWRITE" : "VMREAD",
 	      (unsigned long)field, (unsigned long)v, (unsigned long)error);
@@ -79,7 +81,7 @@ static void choose_features(void)
 	struct vmx_caps *c = &vmx_caps;
 	c->unrestricted = have2(PROC2_UNRESTRICTED);
 	c->vpid = have2(PROC2_VPID) && (c->ept_vpid & EPT_CAP_INVVPID) && (c->ept_vpid & EPT_CAP_INVVPID_ALL);
-	c->shadow_vmcs = have2(PROC2_SHADOW_VMCS);
+	c->shadow_vmcs = have2(PROC2_SHADOW_VMCS) && !vmcs_in_memory; /* a shadow VMCS cannot hang on a VMCS page */
 	c->apicv = (c->proc.may & PROC_TPR_SHADOW) && have2(PROC2_X2APIC | PROC2_APIC_REGS | PROC2_VIRT_INT);
 	c->posted = c->apicv && (c->pin.may & PIN_POSTED_INT) && (c->exit.may & EXIT_ACK_INT);
 	c->preemption_timer = c->pin.may & PIN_PREEMPTION_TIMER;
@@ -123,6 +125,7 @@ int vmx_probe(char *why, size_t whylen)
 		return -ENODEV;
 	}
 	read_caps();
+	vmcs_in_memory = outer_features() & NEST_FEAT_VMCS_PAGE;
 	if (!(vmx_caps.proc2.may & PROC2_EPT) || !(vmx_caps.ept_vpid & EPT_CAP_WALK_4) || !(vmx_caps.ept_vpid & EPT_CAP_WB) ||
 	    !(vmx_caps.ept_vpid & EPT_CAP_INVEPT)) {
 		format(why, whylen, "this processor's VT-x has no EPT (4-level, write-back, INVEPT): Nestling needs it");
@@ -143,6 +146,17 @@ static bool same_as_boot_cpu(void)
 	       (u32)(rdmsr(MSR_VMX_PROCBASED2) >> 32) == vmx_caps.proc2.may;
 }
 
+/* core/abi.h, HC_VMX_ASSIST. */
+static int register_assist(struct cpu *c)
+{
+	c->vmx_assist = page_alloc(&mem_self);
+	if (!c->vmx_assist)
+		return -ENOMEM;
+	c->vmx_assist->vmcs_page = NEST_VMCS_NONE;
+	c->vmx_assist->flags = NEST_ASSIST_STEADY; /* segments, tables and MSRs stay as percpu_init and apic set them */
+	return (int)outer_call(HC_VMX_ASSIST, virt_to_hpa(c->vmx_assist).v, 0, 0, 0);
+}
+
 int vmx_cpu_on(void)
 {
 	struct cpu *c = this_cpu();
@@ -155,6 +169,8 @@ int vmx_cpu_on(void)
 	write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
 	write_cr4(((read_cr4() | CR4_VMXE) | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
 	if (vmxon(virt_to_hpa(c->vmxon_page)) != VMX_OK)
+		return -EIO;
+	if (vmcs_in_memory && register_assist(c))
 		return -EIO;
 	invept(INVEPT_GLOBAL, 0);
 	if (vmx_caps.vpid)
@@ -171,15 +187,20 @@ void vmx_cpu_off(void)
 	write_cr4(read_cr4() & ~CR4_VMXE);
 	page_free(&mem_self, c->vmxon_page);
 	c->vmxon_page = NULL;
+	if (!c->vmx_assist)
+		return;
+	outer_call(HC_VMX_ASSIST, ~0ull, 0, 0, 0);
+	page_free(&mem_self, c->vmx_assist);
+	c->vmx_assist = NULL;
 }
 
 void vmx_log_features(void)
 {
 	const struct vmx_caps *c = &vmx_caps;
 	log_line("VT-x: unrestricted guest %s, VPID %s, VMCS shadowing %s, APIC virtualisation %s, posted interrupts %s, "
-		 "preemption timer %s, EPT A/D %s, EPT pages up to %s",
+		 "preemption timer %s, EPT A/D %s, EPT pages up to %s%s",
 		 c->unrestricted ? "yes" : "no (identity-table fallback)", c->vpid ? "yes" : "no (flush at switch)",
 		 c->shadow_vmcs ? "yes" : "no (VMREAD exits)", c->apicv ? "yes" : "no (software APIC)",
 		 c->posted ? "yes" : "no (kick)", c->preemption_timer ? "yes" : "no", c->ept_ad ? "yes" : "no",
-		 c->ept_1g ? "1G" : c->ept_2m ? "2M" : "4K");
+		 c->ept_1g ? "1G" : c->ept_2m ? "2M" : "4K", vmcs_in_memory ? ", VMCS pages" : "");
 }

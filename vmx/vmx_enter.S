@@ -2,8 +2,8 @@
  * VM entry as a call that returns (STYLE, Choices).
  *
  * u64 vmx_enter(u64 *gpr, u64 launched): loads the guest's registers from gpr[16], VMLAUNCH or VMRESUME. Returns 0 after a
- * VM exit with the registers stored back into gpr; 1 (VMfailInvalid) or 2 (VMfailValid) if the entry failed. An exit of vmcs01 that
- * exit_fast (C) deals with does not return: the VM goes on.
+ * VM exit with the registers stored back into gpr; 1 (VMfailInvalid) or 2 (VMfailValid) if the entry failed. An exit that
+ * exit_fast or exit_fast_nested (C) deals with does not return: the VM goes on.
  *
  * The trick: HOST_RSP is the end of gpr[], so the exit path stores the registers by PUSH; our own stack is found
  * in the per-CPU block (GS base is loaded by the VM exit; offset 8: struct cpu.host_rsp). Nothing here exits when nested,
@@ -78,7 +78,7 @@ vmx_exit_entry:			/* HOST_RIP; RSP = end of gpr[]; RFLAGS are clear (SDM 3C, Loa
 	movq	%rsp, %rdi
 	movq	%gs:8, %rsp
 	call	exit_fast	/* the ABI's alignment: see vmx_enter */
-	movq	%rax, %rdi
+4:	movq	%rax, %rdi
 	testq	%rax, %rax
 	jz	3f		/* RAX = 0: what we return */
 	load_registers
@@ -88,8 +88,10 @@ vmx_exit_entry:			/* HOST_RIP; RSP = end of gpr[]; RFLAGS are clear (SDM 3C, Loa
 	.globl vmx_exit_entry_nested
 vmx_exit_entry_nested:
 	store_registers
-	xorl	%eax, %eax
+	movq	%rsp, %rdi
 	movq	%gs:8, %rsp
+	call	exit_fast_nested
+	jmp	4b
 3:	popq	%r15
 	popq	%r15
 	popq	%r14

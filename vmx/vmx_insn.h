@@ -6,6 +6,7 @@
 #ifndef VMX_VMX_INSN_H
 #define VMX_VMX_INSN_H
 
+#include "core/percpu.h"
 #include "core/types.h"
 #include "vmx/vmcs_fields.h"
 
@@ -47,12 +48,26 @@ static inline enum vmx_result try_vmwrite(u64 field, u64 v)
 	return VMX_RESULT(cf, zf);
 }
 
+/*
+ * Our VMCSs are VMCS pages (core/abi.h), which the outer Nestling reads: fields are memory. Set once, by vmx_probe.
+ */
+extern bool vmcs_in_memory;
+static inline u64 *vmcs_slot(enum vmcs_field field) { return &this_cpu()->vmcs->field[NEST_VMCS_SLOT(field)]; }
+static inline u64 vmread_memory(enum vmcs_field field) { return *vmcs_slot(field); }
+static inline void vmwrite_memory(enum vmcs_field field, u64 v)
+{
+	*vmcs_slot(field) = v;
+	this_cpu()->vmcs->clean &= ~vmcs_group(field);
+}
+
 void vmx_access_failed(bool write, u64 field, u64 v) __noreturn;
 
 static inline u64 vmread(enum vmcs_field field)
 {
 	bool bad;
 	u64 x;
+	if (__builtin_expect(vmcs_in_memory, 0))
+		return vmread_memory(field);
 	__asm__ volatile("vmread %2,%1" : "=@ccbe"(bad), "=r"(x) : "r"((u64)field) : "memory");
 	if (__builtin_expect(bad, 0))
 		vmx_access_failed(false, field, 0);
@@ -61,18 +76,26 @@ static inline u64 vmread(enum vmcs_field field)
 static inline void vmwrite(enum vmcs_field field, u64 v)
 {
 	bool bad;
+	if (__builtin_expect(vmcs_in_memory, 0)) {
+		vmwrite_memory(field, v);
+		return;
+	}
 	__asm__ volatile("vmwrite %2,%1" : "=@ccbe"(bad) : "r"((u64)field), "r"(v) : "memory");
 	if (__builtin_expect(bad, 0))
 		vmx_access_failed(true, field, v);
 }
 
-/* For the shortest paths: no check. Precondition: another field of this VMCS has just been read with vmread. */
+/*
+ * For the shortest paths: no check. Preconditions: another field of this VMCS has just been read with vmread; our VMCSs are
+ * not in memory.
+ */
 static inline u64 vmread_again(enum vmcs_field field)
 {
 	u64 x;
 	__asm__ volatile("vmread %1,%0" : "=r"(x) : "r"((u64)field) : "cc", "memory");
 	return x;
 }
+#define vmread_again_to(field, where) __asm__ volatile("vmread %1,%0" : "=m"(where) : "r"((u64)(field)) : "cc", "memory")
 static inline void vmwrite_again(enum vmcs_field field, u64 v)
 {
 	__asm__ volatile("vmwrite %1,%0" : : "r"((u64)field), "rm"(v) : "cc", "memory");

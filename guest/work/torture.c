@@ -72,6 +72,15 @@ static u32 injected_failures(void)
 	return failed + work_check_result(nest_call(HC_FAULT, 0, 3, 0, 0), -EPERM, "fault-unknown-operation-not-allowed");
 }
 
+static u32 assist_page(void)
+{
+	u32 failed = work_check_result(nest_call(HC_VMX_ASSIST, 0x1008, 0, 0, 0), -EINVAL, "assist-page-misaligned");
+
+	failed += work_check_result(nest_call(HC_VMX_ASSIST, 0xfee00000, 0, 0, 0), -EFAULT, "assist-page-not-ram");
+	failed += work_check_result(nest_call(HC_VMX_ASSIST, BIT(51), 0, 0, 0), -EFAULT, "assist-page-nowhere");
+	return failed + work_check_result(nest_call(HC_VMX_ASSIST, ~0ull, 0, 0, 0), 0, "assist-page-none");
+}
+
 static u32 faults(void)
 {
 	static const struct { const char *name; void (*fn)(void *); int vector; } all[] = {
@@ -109,5 +118,5 @@ static u32 nobodys_places(void)
 u32 work_torture(const struct cmdline *c)
 {
 	(void)c;
-	return unknown_calls() + record_page() + phases() + injected_failures() + faults() + nobodys_places();
+	return unknown_calls() + record_page() + phases() + injected_failures() + assist_page() + faults() + nobodys_places();
 }

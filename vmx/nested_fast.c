@@ -1,0 +1,52 @@
+/*
+ * The shortest way between an L1 that uses VMCS pages and its L2: what vmx/exit_fast.c is for L1 alone.
+ *
+ * Invariant: as there; and nothing has happened when the answer is false, so the ordinary handler may do it all again. Only what
+ * cannot fail is done here: no injection, no checks but the plain one, no MSR areas, no interrupt or NMI that waits.
+ */
+#include "core/x86.h"
+#include "vmx/nested_priv.h"
+#include "vmx/vlapic.h"
+
+/* Nothing is waiting for either level, and nobody shares the CPU. */
+static bool quiet(const struct vcpu *v, const struct nested *n)
+{
+	const struct vlapic *a = v->vlapic;
+
+	return !((READ_ONCE(v->pi->control) & PI_ON) | v->nmi_pending | a->stale | n->pi_pending | n->ours | v->limit | n->vmcs02.limit |
+		 v->vmcs01.limit | (v->event.info & INTR_VALID));
+}
+
+/* VMRESUME of L1. vmcs01 is loaded; afterwards vmcs02 is. */
+bool nested_fast_resume(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+
+	if (!n || !n->page || !n->entered || --v->fast_left <= 0 || !quiet(v, n) || !insn_in_plain_mode(v))
+		return false;
+	page_collect(v);
+	if (!n->page || !n->launched12 || !nested_unchanged(n) || n->v12.ENTRY_MSR_LOAD_COUNT)
+		return false;
+	if (vmread(VMCS_GUEST_INTERRUPTIBILITY) || (vmx_caps.apicv && (vmread(VMCS_GUEST_INTERRUPT_STATUS) & 0xff)))
+		return false;
+	n->launching = false;
+	state_enter(v);
+	v->core.count.nested_entries++;
+	v->core.count.exits[XR_VMRESUME]++;
+	return true;
+}
+
+/* An exit of L2 that is L1's beyond doubt. vmcs02 is loaded; afterwards vmcs01 is. */
+bool nested_fast_reflect(struct vcpu *v, u32 reason)
+{
+	struct nested *n = v->nested;
+
+	if (reason >= 64 || !(BIT(reason) & NESTED_FAST_REASONS) || --v->fast_left <= 0 || !n->page || !quiet(v, n))
+		return false;
+	if (n->v12.EXIT_MSR_STORE_COUNT || !nested_host_steady(n) || n->activity02 != ACTIVITY_ACTIVE || !nested_l1_wants(v, reason))
+		return false;
+	n->entered = n->ran = true;
+	v->core.count.exits_nested[reason]++;
+	nested_reflect(v, reason);
+	return true;
+}
