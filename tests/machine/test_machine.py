@@ -85,7 +85,7 @@ class Scenarios(unittest.TestCase):
             e.finish("a")
         e.feed("b")
         e.finish("b")
-        for line in ("very bad", "panic: x"):
+        for line in ("very bad", "panic: x", "PANIC: y"):
             with self.assertRaises(scenario.Failure):
                 e.feed(line)
 
