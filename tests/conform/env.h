@@ -24,6 +24,7 @@ struct env {
 	u64 basic, misc, ept_vpid, cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 	struct vmx_ctl pin, proc, proc2, exit, entry;
 	u8 maxpa;
+	bool x2apic; /* the local APIC is in x2APIC mode */
 	u32 revision;
 	/* physical addresses of whole pages for the VMCS to name, and the bytes there */
 	u64 io_a, io_b, msr_bitmap, vapic, apic_access, ept_root, link, other_vmcs, pi_desc, msr_area, this_vmcs, pae_pdpt;

@@ -171,8 +171,12 @@ void group_events(u32 every)
 	vectoring();
 	interrupt_window();
 	virtual_nmi();
-	nmi_exit();
-	external();
+	if (env.x2apic) {
+		nmi_exit();
+		external();
+	} else {
+		report_skip("interrupts-of-the-machine", NO_X2APIC);
+	}
 	events_features();
 	world_close();
 }

@@ -186,7 +186,7 @@ static void posted(void)
 	struct vstate s_, *s = &s_;
 	u64 *desc = (u64 *)env.pi_desc;
 
-	if (!may_pin(&env, PIN_POSTED_INT) || !may_proc2(&env, PROC2_X2APIC | PROC2_APIC_REGS)) {
+	if (!env.x2apic || !may_pin(&env, PIN_POSTED_INT) || !may_proc2(&env, PROC2_X2APIC | PROC2_APIC_REGS)) {
 		report_skip("posted", SHORT);
 		return;
 	}

@@ -68,7 +68,7 @@ static void instructions(void)
 	EXPECT("pause", BASE_LONG, pause, "x40 q0 l2 +0", ON(PROC_CONTROLS, PROC_PAUSE));
 	EXPECT("monitor", BASE_LONG, monitor, "x39 q0 l3 +b", ON(PROC_CONTROLS, PROC_MONITOR));
 	EXPECT("mwait", BASE_LONG, mwait, "x36 q0 l3 +0", ON(PROC_CONTROLS, PROC_MWAIT));
-	EXPECT("xsetbv", BASE_LONG, xsetbv, "x55 q0 l3 +0", ON(GUEST_CR4, CR4_OSXSAVE); R.rax = 1);
+	NEEDS("xsetbv", env.cr4_fixed1 & CR4_OSXSAVE, EXPECT("xsetbv", BASE_LONG, xsetbv, "x55 q0 l3 +0", ON(GUEST_CR4, CR4_OSXSAVE); R.rax = 1));
 	NEEDS("wbinvd", may_proc2(&env, PROC2_WBINVD), EXPECT("wbinvd", BASE_LONG, wbinvd, "x54 q0 l2 +0", SECONDARY(PROC2_WBINVD)));
 	NEEDS("rdrand", may_proc2(&env, PROC2_RDRAND), EXPECT("rdrand", BASE_LONG, rdrand, "x57 q0 l3 +0 i810", SECONDARY(PROC2_RDRAND)));
 	NEEDS("rdseed", may_proc2(&env, PROC2_RDSEED), EXPECT("rdseed", BASE_LONG, rdseed, "x61 q0 l4 +0 i1058", SECONDARY(PROC2_RDSEED)));
@@ -77,7 +77,8 @@ static void instructions(void)
 	      SECONDARY(PROC2_INVPCID); R.rax = 2; R.rsi = (u64)buffer));
 	EXPECT("vmfunc-undefined", BASE_LONG, vmfunc, "x0 q0 +0 v80000306", s->EXCEPTION_BITMAP = BIT(6));
 	NEEDS("vmfunc", may_proc2(&env, PROC2_VMFUNC), EXPECT("vmfunc", BASE_EPT, vmfunc, "x59 q0 l3 +0", SECONDARY(PROC2_VMFUNC); R.rax = 0));
-	EXPECT("xsaves-undefined", BASE_LONG, xsaves, "x0 q0 +0 v80000306", s->EXCEPTION_BITMAP = BIT(6); ON(GUEST_CR4, CR4_OSXSAVE));
+	NEEDS("xsaves-undefined", env.cr4_fixed1 & CR4_OSXSAVE, EXPECT("xsaves-undefined", BASE_LONG, xsaves, "x0 q0 +0 v80000306",
+	      s->EXCEPTION_BITMAP = BIT(6); ON(GUEST_CR4, CR4_OSXSAVE)));
 	NEEDS("xsaves-not-in-xss", may_proc2(&env, PROC2_XSAVES), EXPECT("xsaves-not-in-xss", BASE_LONG, xsaves, "x18 q0 l3", SECONDARY(PROC2_XSAVES);
 	      s->XSS_EXITING_BITMAP = ~0ull; ON(GUEST_CR4, CR4_OSXSAVE); R.rax = 0x100; R.rsi = (u64)buffer));
 	EXPECT("getsec-undefined", BASE_LONG, getsec, "x0 q0 +0 v80000306", s->EXCEPTION_BITMAP = BIT(6));

@@ -1,9 +1,9 @@
 /*
  * conform.elf: conformance of VMX with the SDM, as a multiboot kernel that runs on the bare machine and as a guest at any depth.
  *
- * Command line: names of groups (all without any), sample=n (every n-th encoding), blocks=n (every n-th block of random
- * states), rows=n (every n-th row of the tables). The last line is "conform: N passed, N failed"; the machine ends by the exit port with 0, 1 (something failed) or 3 (cannot
- * run).
+ * Command line: names of groups (all without any), sample=n (every n-th encoding), blocks=n (every n-th block of random states), rows=n
+ * (every n-th row of the tables). The last line is "conform: N passed, N failed"; the machine ends by the exit port with 0, 1 (something
+ * failed) or 3 (cannot run).
  */
 #include "core/multiboot2.h"
 
@@ -25,6 +25,8 @@
 #define MB1_INFO_CMDLINE BIT(2)
 #define X2APIC_LVT_TIMER (MSR_X2APIC_BASE + 0x32)
 #define LVT_MASKED BIT(16)
+#define PIC_MASTER_MASK 0x21
+#define PIC_SLAVE_MASK 0xa1
 
 struct mb1_info { u32 flags, mem_lower, mem_upper, boot_device, cmdline; };
 void guest_main(u32 magic, u32 mbi) __noreturn; /* from guest/start.S */
@@ -105,9 +107,11 @@ void guest_main(u32 magic, u32 mbi)
 	traps_init();
 	boot_info(magic, mbi);
 	find_console();
-	if (!apic_init())
-		cannot_run("no x2APIC");
-	wrmsr(X2APIC_LVT_TIMER, LVT_MASKED);
+	env.x2apic = apic_init();
+	if (env.x2apic)
+		wrmsr(X2APIC_LVT_TIMER, LVT_MASKED);
+	outb(PIC_MASTER_MASK, 0xff);
+	outb(PIC_SLAVE_MASK, 0xff);
 	if (!cmdline_split(&cmdline, boot.cmdline))
 		cannot_run("command line too long");
 	printf("conform: up, \"%s\"\n", boot.cmdline);

@@ -77,5 +77,6 @@ void vectors_msr_load(struct walk *w);
 #define TOO_WIDE(e) ((e)->maxpa < 64 ? BIT((e)->maxpa) : 0)
 #define NOT_CANONICAL BIT(47)
 #define SHORT "the control is not offered"
+#define NO_X2APIC "no x2APIC" /* known to tests/scenarios/conform.py */
 
 #endif

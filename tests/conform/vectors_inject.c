@@ -99,7 +99,7 @@ void vectors_msr_load(struct walk *w)
 		FAIL(BASE_LONG, E_MSR2, LOAD(2); entry(e, 1, MSR_GS_BASE, 0));
 		PASS(BASE_LONG, LOAD(1); entry(e, 0, MSR_KERNEL_GS_BASE, 0));
 	}
-	ROW("msr.x2apic", "MSR-load entries of 800H-8FFH fail while the local APIC is in x2APIC mode", ALWAYS) {
+	ROW("msr.x2apic", "MSR-load entries of 800H-8FFH fail while the local APIC is in x2APIC mode", e->x2apic, NO_X2APIC) {
 		FAIL(BASE_LONG, E_MSR1, LOAD(1); entry(e, 0, 0x808, 0));
 		FAIL(BASE_LONG, E_MSR1, LOAD(1); entry(e, 0, 0x8ff, 0));
 	}
