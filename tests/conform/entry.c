@@ -9,7 +9,8 @@
 
 #include "tests/conform/world.h"
 
-static struct { struct walk walk; u32 sample, count; const char *name; char saw[512], want[512]; u32 saw_len, want_len; bool wrong; } run;
+static struct { struct walk walk; u32 sample, count; const char *name; char saw[512], want[512]; u32 saw_len, want_len; bool wrong;
+       } run;
 
 static void row_end(void)
 {

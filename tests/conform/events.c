@@ -1,6 +1,7 @@
 /*
- * Events at VM entry and in the guest: injection of every type with what it leaves on the guest's stack, IDT-vectoring, windows, virtual
- * NMIs (SDM 3C, Event Injection; Interrupt-Window Exiting and Virtual-Interrupt Delivery; NMI-Window Exiting).
+ * Events at VM entry and in the guest: injection of every type with what it leaves on the guest's stack, IDT-vectoring,
+ * windows, virtual NMIs (SDM 3C, Event Injection; Interrupt-Window Exiting and Virtual-Interrupt Delivery; NMI-Window
+ * Exiting).
  */
 #include "tests/conform/exits.h"
 
@@ -8,7 +9,8 @@
 
 #include "guest/lib/traps.h"
 
-PIECE(vmcall); PIECE(sti); PIECE(iret); PIECE(mov_ss); PIECE(step); PIECE(spin); PIECE(spin_sti); PIECE(self_nmi); PIECE(vmcall_nop);
+PIECE(vmcall); PIECE(sti); PIECE(iret); PIECE(mov_ss); PIECE(step); PIECE(spin); PIECE(spin_sti); PIECE(self_nmi);
+       PIECE(vmcall_nop);
 
 #define R guest_regs
 #define INJECT(type, vector, more) (s->ENTRY_INTR_INFO = INTR_VALID | (u64)(type) << 8 | (vector) | (more))
@@ -56,7 +58,8 @@ static void injected(const char *name, u32 type, u32 vector, bool error, u32 len
 	sniprintf(sub, sizeof(sub), "%s-valid-bit-cleared", name);
 	report_u64(sub, field(VMCS_ENTRY_INTR_INFO) >> 31, 0);
 	sniprintf(sub, sizeof(sub), "%s-state", name);
-	report_result(sub, "rf%llx blocking%llx", (unsigned long long)(stack[2] >> 16 & 1), (unsigned long long)field(VMCS_GUEST_INTERRUPTIBILITY));
+	report_result(sub, "rf%llx blocking%llx", (unsigned long long)(stack[2] >> 16 & 1),
+	       (unsigned long long)field(VMCS_GUEST_INTERRUPTIBILITY));
 }
 
 static void injections(void)
@@ -86,7 +89,8 @@ static void vectoring(void)
 	EXPECT("inject-into-bitmap", BASE_LONG, vmcall, "x18", INJECT(INTR_HW_EXCEPTION, 6, 0); s->EXCEPTION_BITMAP = BIT(6));
 	NEEDS("inject-mtf", may_proc(&env, PROC_MTF), EXPECT("inject-mtf", BASE_LONG, vmcall, "x37 q0 +0", INJECT(INTR_OTHER, 0, 0)));
 	EXPECT("pending-db", BASE_LONG, step, "x0 q4000 +0 v80000301", s->GUEST_PENDING_DBG = BIT(14); s->EXCEPTION_BITMAP = BIT(1));
-	EXPECT("pending-breakpoint", BASE_LONG, step, "x0 q2 +0 v80000301", s->GUEST_PENDING_DBG = BIT(12) | BIT(1); s->EXCEPTION_BITMAP = BIT(1));
+	EXPECT("pending-breakpoint", BASE_LONG, step, "x0 q2 +0 v80000301", s->GUEST_PENDING_DBG = BIT(12) | BIT(1);
+	       s->EXCEPTION_BITMAP = BIT(1));
 }
 
 /* ---- windows ---- */
@@ -101,7 +105,8 @@ static void interrupt_window(void)
 	       s->GUEST_INTERRUPTIBILITY = BLOCK_MOV_SS);
 	EXPECT("window-after-injection", BASE_LONG, step, "x18", ON(PROC_CONTROLS, PROC_INT_WINDOW); ON(GUEST_RFLAGS, RFLAGS_IF);
 	       INJECT(INTR_EXTERNAL, 0x77, 0));
-	NEEDS("window-ends-hlt", (env.misc & BIT(6)), EXPECT("window-ends-hlt", BASE_LONG, step, "x7 q0 +0", ON(PROC_CONTROLS, PROC_INT_WINDOW);
+	NEEDS("window-ends-hlt", (env.misc & BIT(6)), EXPECT("window-ends-hlt", BASE_LONG, step, "x7 q0 +0", ON(PROC_CONTROLS,
+	       PROC_INT_WINDOW);
 	      ON(GUEST_RFLAGS, RFLAGS_IF); s->GUEST_ACTIVITY = ACTIVITY_HLT; s->PREEMPTION_TIMER = 1000000));
 }
 
@@ -149,7 +154,8 @@ static void external(void)
 	EXPECT("interrupt-before-sti", BASE_LONG, spin_sti, "x1 q0 +0", );
 	irq_enable_disable();
 	wrmsr(X2APIC_SELF_IPI, TEST_VECTOR);
-	EXPECT("interrupt-acknowledged", BASE_LONG, spin, "x1 q0 +0 v80000051", ON(GUEST_RFLAGS, RFLAGS_IF); ON(EXIT_CONTROLS, EXIT_ACK_INT));
+	EXPECT("interrupt-acknowledged", BASE_LONG, spin, "x1 q0 +0 v80000051", ON(GUEST_RFLAGS, RFLAGS_IF); ON(EXIT_CONTROLS,
+	       EXIT_ACK_INT));
 	wrmsr(MSR_X2APIC_BASE + 0x0b, 0);
 	irq_enable_disable();
 	report_u64("interrupt-was-taken", taken, 2);

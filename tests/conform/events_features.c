@@ -1,12 +1,14 @@
 /*
- * What controls do while a guest runs: preemption timer, monitor trap flag, MSR areas, TSC offset, TPR shadow, virtual interrupts, posted
- * interrupts, EPT accessed and dirty flags, guests in real mode (SDM 3C, VMX Non-Root Operation; APIC Virtualization).
+ * What controls do while a guest runs: preemption timer, monitor trap flag, MSR areas, TSC offset, TPR shadow, virtual
+ * interrupts, posted interrupts, EPT accessed and dirty flags, guests in real mode (SDM 3C, VMX Non-Root Operation; APIC
+ * Virtualization).
  */
 #include "tests/conform/exits.h"
 
 #include <string.h>
 
-PIECE(step); PIECE(spin); PIECE(spin_sti); PIECE(rdmsr); PIECE(wrmsr); PIECE(rdtsc); PIECE(rdtscp); PIECE(cr8_nop); PIECE(eoi); PIECE(store32); PIECE(int80);
+PIECE(step); PIECE(spin); PIECE(spin_sti); PIECE(rdmsr); PIECE(wrmsr); PIECE(rdtsc); PIECE(rdtscp); PIECE(cr8_nop); PIECE(eoi);
+       PIECE(store32); PIECE(int80);
 PIECE(load); PIECE(store); PIECE(vmcall); PIECE(cpuid); PIECE(mov_from_cr8); PIECE(mov_to_cr3); PIECE(sti); PIECE(vmcall_nop);
 
 #define R guest_regs
@@ -33,7 +35,8 @@ static void timer(void)
 	EXPECT("timer-0", BASE_LONG, step, "x52 q0 +0", s->PREEMPTION_TIMER = 0);
 	EXPECT("timer-ends-loop", BASE_LONG, spin, "x52 q0 +0", s->PREEMPTION_TIMER = 100000);
 	NEEDS("timer-saved-0", may_exit(&env, EXIT_SAVE_PREEMPTION), EXPECT("timer-saved-0", BASE_LONG, spin, "x52 q0 +0",
-	      s->PREEMPTION_TIMER = 100000; ON(EXIT_CONTROLS, EXIT_SAVE_PREEMPTION)); report_u64("timer-saved-value", field(VMCS_PREEMPTION_TIMER), 0));
+	      s->PREEMPTION_TIMER = 100000; ON(EXIT_CONTROLS, EXIT_SAVE_PREEMPTION)); report_u64("timer-saved-value",
+	       field(VMCS_PREEMPTION_TIMER), 0));
 	NEEDS("timer-saved", may_exit(&env, EXIT_SAVE_PREEMPTION), EXPECT("timer-saved", BASE_LONG, vmcall, "x18",
 	      s->PREEMPTION_TIMER = 0x40000000; ON(EXIT_CONTROLS, EXIT_SAVE_PREEMPTION));
 	      report_u64("timer-saved-some", field(VMCS_PREEMPTION_TIMER) - 0x30000000 < 0x10000000, 1));
@@ -108,7 +111,8 @@ static void tsc(void)
 	EXPECT("tsc-offset-not-used", BASE_LONG, rdtsc, "x18 q0 l3 +2", s->TSC_OFFSET = forward);
 	tsc_reading("tsc-offset-not-used-value", before, 0);
 	before = rdtsc();
-	EXPECT("tsc-offset-rdmsr", BASE_LONG, rdmsr, "x18 q0 l3 +2", ON(PROC_CONTROLS, PROC_TSC_OFFSET | PROC_MSR_BITMAPS); s->TSC_OFFSET = forward;
+	EXPECT("tsc-offset-rdmsr", BASE_LONG, rdmsr, "x18 q0 l3 +2", ON(PROC_CONTROLS, PROC_TSC_OFFSET | PROC_MSR_BITMAPS);
+	       s->TSC_OFFSET = forward;
 	       R.rcx = MSR_TSC);
 	tsc_reading("tsc-offset-rdmsr-value", before, forward);
 }
@@ -122,9 +126,11 @@ static void tpr(void)
 		report_skip("tpr", SHORT);
 		return;
 	}
-	EXPECT("tpr-below-threshold", BASE_LONG, cr8_nop, "x43 q0 +4", SHADOW; s->TPR_THRESHOLD = 5; env.vapic_bytes[0x80] = 0x50; R.rax = 4);
+	EXPECT("tpr-below-threshold", BASE_LONG, cr8_nop, "x43 q0 +4", SHADOW; s->TPR_THRESHOLD = 5; env.vapic_bytes[0x80] = 0x50;
+	       R.rax = 4);
 	report_u64("tpr-vtpr-written", env.vapic_bytes[0x80], 0x40);
-	EXPECT("tpr-at-threshold", BASE_LONG, cr8_nop, "x18 q0 l3 +5", SHADOW; s->TPR_THRESHOLD = 5; env.vapic_bytes[0x80] = 0xf0; R.rax = 5);
+	EXPECT("tpr-at-threshold", BASE_LONG, cr8_nop, "x18 q0 l3 +5", SHADOW; s->TPR_THRESHOLD = 5; env.vapic_bytes[0x80] = 0xf0;
+	       R.rax = 5);
 	EXPECT("tpr-cr8-read", BASE_LONG, mov_from_cr8, "x18 q0 l3 +4", SHADOW; env.vapic_bytes[0x80] = 0x9f);
 	report_u64("tpr-cr8-value", R.rsi, 9);
 }
@@ -252,10 +258,12 @@ static void unpaged(void)
 	low[0] = 0xcd; /* INT 21H */
 	low[1] = 0x21;
 	vectors[0x21] = 0x08000000; /* 0800:0000 */
-	EXPECT("real-int-n", BASE_REAL, cpuid, "x18 q0 l3", s->GUEST_RIP = 0x40; s->GUEST_IDTR_BASE = (u64)vectors; s->GUEST_IDTR_LIMIT = 0x3ff);
+	EXPECT("real-int-n", BASE_REAL, cpuid, "x18 q0 l3", s->GUEST_RIP = 0x40; s->GUEST_IDTR_BASE = (u64)vectors;
+	       s->GUEST_IDTR_LIMIT = 0x3ff);
 	report_u64("real-int-n-ip", field(VMCS_GUEST_RIP), 0);
 	report_u64("real-int-n-pushed-ip", *(u16 *)(0x8000 + 0x100 - 6), 0x42);
-	EXPECT("real-inject", BASE_REAL, cpuid, "x18 q0 l3", s->GUEST_RIP = 0x40; s->GUEST_IDTR_BASE = (u64)vectors; s->GUEST_IDTR_LIMIT = 0x3ff;
+	EXPECT("real-inject", BASE_REAL, cpuid, "x18 q0 l3", s->GUEST_RIP = 0x40; s->GUEST_IDTR_BASE = (u64)vectors;
+	       s->GUEST_IDTR_LIMIT = 0x3ff;
 	       ON(GUEST_RFLAGS, RFLAGS_IF); INJECT(INTR_EXTERNAL, 0x21, 0));
 	report_u64("real-inject-pushed-ip", *(u16 *)(0x8000 + 0x100 - 6), 0x40);
 }

@@ -3,17 +3,21 @@
  */
 #include "tests/conform/exits.h"
 
-PIECE(mov_to_cr0); PIECE(mov_from_cr0); PIECE(mov_to_cr3); PIECE(mov_from_cr3); PIECE(mov_to_cr4); PIECE(mov_from_cr4); PIECE(mov_to_cr8);
+PIECE(mov_to_cr0); PIECE(mov_from_cr0); PIECE(mov_to_cr3); PIECE(mov_from_cr3); PIECE(mov_to_cr4); PIECE(mov_from_cr4);
+       PIECE(mov_to_cr8);
 PIECE(mov_from_cr8); PIECE(clts); PIECE(lmsw_r); PIECE(lmsw_m); PIECE(smsw); PIECE(mov_to_dr7); PIECE(mov_from_dr6);
-PIECE(in_imm8); PIECE(in_dx16); PIECE(in_dx32); PIECE(out_imm32); PIECE(out_dx8); PIECE(insb); PIECE(rep_insw); PIECE(rep_outsl); PIECE(outsb_fs);
-PIECE(outsb_a32); PIECE(outsb32); PIECE(sgdt); PIECE(sidt); PIECE(lgdt); PIECE(lidt); PIECE(sldt_r); PIECE(str_m); PIECE(lldt_r); PIECE(ltr_m);
+PIECE(in_imm8); PIECE(in_dx16); PIECE(in_dx32); PIECE(out_imm32); PIECE(out_dx8); PIECE(insb); PIECE(rep_insw); PIECE(rep_outsl);
+       PIECE(outsb_fs);
+PIECE(outsb_a32); PIECE(outsb32); PIECE(sgdt); PIECE(sidt); PIECE(lgdt); PIECE(lidt); PIECE(sldt_r); PIECE(str_m); PIECE(lldt_r);
+       PIECE(ltr_m);
 
 static u64 word[64] __aligned_to(64);
 #define R guest_regs
 
 static void cr0(void)
 {
-	EXPECT("cr0-write-masked", BASE_LONG, mov_to_cr0, "x28 q0 l3 +0", s->CR0_MASK = CR0_TS; s->CR0_READ_SHADOW = 0; R.rax = s->GUEST_CR0 | CR0_TS);
+	EXPECT("cr0-write-masked", BASE_LONG, mov_to_cr0, "x28 q0 l3 +0", s->CR0_MASK = CR0_TS; s->CR0_READ_SHADOW = 0;
+	       R.rax = s->GUEST_CR0 | CR0_TS);
 	EXPECT("cr0-write-same-as-shadow", BASE_LONG, mov_to_cr0, "x18 q0 l3 +3", s->CR0_MASK = CR0_TS; s->CR0_READ_SHADOW = CR0_TS;
 	       R.rax = s->GUEST_CR0 | CR0_TS);
 	EXPECT("cr0-write-unmasked", BASE_LONG, mov_to_cr0, "x18 q0 l3 +3", R.rax = s->GUEST_CR0 | CR0_TS);
@@ -47,7 +51,8 @@ static void cr3_cr4_cr8(void)
 	      R.r9 = s->GUEST_CR3));
 	EXPECT("cr4-write-masked", BASE_LONG, mov_to_cr4, "x28 q204 l3 +0", s->CR4_MASK = CR4_PGE; R.rdx = s->GUEST_CR4 | CR4_PGE);
 	EXPECT("cr4-write-unmasked", BASE_LONG, mov_to_cr4, "x18 q0 l3 +3", R.rdx = s->GUEST_CR4 | CR4_PGE);
-	EXPECT("cr4-vmxe-fixed", BASE_LONG, mov_to_cr4, "x0 q0 +0 v80000b0d e0", s->EXCEPTION_BITMAP = BIT(13); R.rdx = s->GUEST_CR4 & ~CR4_VMXE);
+	EXPECT("cr4-vmxe-fixed", BASE_LONG, mov_to_cr4, "x0 q0 +0 v80000b0d e0", s->EXCEPTION_BITMAP = BIT(13);
+	       R.rdx = s->GUEST_CR4 & ~CR4_VMXE);
 	EXPECT("cr4-read-shadow", BASE_LONG, mov_from_cr4, "x18 q0 l3 +3", s->CR4_MASK = CR4_VMXE | CR4_PGE; s->CR4_READ_SHADOW = CR4_PGE);
 	report_u64("cr4-read-value", R.rbx & (CR4_VMXE | CR4_PGE | CR4_PAE), CR4_PGE | CR4_PAE);
 	EXPECT("cr8-load", BASE_LONG, mov_to_cr8, "x28 qf08 l4 +0", ON(PROC_CONTROLS, PROC_CR8_LOAD));
@@ -69,7 +74,8 @@ static void io_bitmaps(void)
 
 	a[0x71 / 8] = BIT(0x71 % 8);
 	EXPECT("io-bitmap-a-set", BASE_LONG, in_imm8, "x30 q710048 l2 +0", ON(PROC_CONTROLS, PROC_IO_BITMAPS));
-	EXPECT("io-bitmap-overrides-unconditional", BASE_LONG, out_imm32, "x18 q0 l3 +2", ON(PROC_CONTROLS, PROC_IO_BITMAPS | PROC_UNCOND_IO));
+	EXPECT("io-bitmap-overrides-unconditional", BASE_LONG, out_imm32, "x18 q0 l3 +2", ON(PROC_CONTROLS,
+	       PROC_IO_BITMAPS | PROC_UNCOND_IO));
 	a[0x47 / 8] |= BIT(0x47 % 8);
 	EXPECT("io-bitmap-last-byte-of-access", BASE_LONG, out_imm32, "x30 q440043 l2 +0", ON(PROC_CONTROLS, PROC_IO_BITMAPS));
 	a[0x71 / 8] = a[0x47 / 8] = 0;
@@ -86,11 +92,14 @@ static void io_bitmaps(void)
 static void strings(void)
 {
 	EXPECT("insb", BASE_LONG, insb, "x30 q800018 l1 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rdi = (u64)word);
-	EXPECT("rep-insw", BASE_LONG, rep_insw, "x30 q800039 l3 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rdi = (u64)word; R.rcx = 4);
-	EXPECT("rep-outsl", BASE_LONG, rep_outsl, "x30 q800033 l2 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rsi = (u64)word; R.rcx = 2);
+	EXPECT("rep-insw", BASE_LONG, rep_insw, "x30 q800039 l3 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rdi = (u64)word;
+	       R.rcx = 4);
+	EXPECT("rep-outsl", BASE_LONG, rep_outsl, "x30 q800033 l2 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rsi = (u64)word;
+	       R.rcx = 2);
 	EXPECT("outsb-fs", BASE_LONG, outsb_fs, "x30 q800010 l2 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rsi = 8;
 	       s->GUEST_FS_BASE = (u64)word);
-	EXPECT("outsb-address-size-32", BASE_LONG, outsb_a32, "x30 q800010 l2 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rsi = (u64)word);
+	EXPECT("outsb-address-size-32", BASE_LONG, outsb_a32, "x30 q800010 l2 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80;
+	       R.rsi = (u64)word);
 	EXPECT("outsb-32-bit", BASE_32, outsb32, "x30 q800010 l1 +0", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rsi = (u64)word);
 	EXPECT("rep-insw-count-0", BASE_LONG, rep_insw, "", ON(PROC_CONTROLS, PROC_UNCOND_IO); R.rdx = 0x80; R.rdi = (u64)word);
 }

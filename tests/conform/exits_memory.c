@@ -1,8 +1,10 @@
 /*
- * Exits by memory: EPT violations and misconfigurations with their qualifications, execute-only pages, page walks; page-fault filter;
- * APIC accesses (SDM 3C, EPT-Induced VM Exits; Exit Qualification for EPT Violations; … for APIC-Access VM Exits).
+ * Exits by memory: EPT violations and misconfigurations with their qualifications, execute-only pages, page walks;
+ * page-fault filter; APIC accesses (SDM 3C, EPT-Induced VM Exits; Exit Qualification for EPT Violations; … for
+ * APIC-Access VM Exits).
  *
- * Invariant: the test page at HOLE is one of the guest's own tables' 2 MiB pages, given a 4 KiB table for the tests, then back.
+ * Invariant: the test page at HOLE is one of the guest's own tables' 2 MiB pages, given a 4 KiB table for the tests, then
+ * back.
  */
 #include "tests/conform/exits.h"
 
@@ -51,7 +53,8 @@ static void violation(const char *name, const u8 *piece, u32 rights, u64 access)
 	page(rights ? rights | EPT_WB : 0);
 	exit_begin(&s, BASE_EPT, piece);
 	R.rsi = HOLE + 8;
-	sniprintf(want, sizeof(want), "x48 q%llx", (unsigned long long)(access | (u64)rights << 3 | 0x180 | (env.ept_vpid & EPT_ADVANCED ? 0x600 : 0)));
+	sniprintf(want, sizeof(want), "x48 q%llx",
+	       (unsigned long long)(access | (u64)rights << 3 | 0x180 | (env.ept_vpid & EPT_ADVANCED ? 0x600 : 0)));
 	exit_expect(name, &s, want);
 	sniprintf(address, sizeof(address), "%s-address", name);
 	report_u64(address, field(VMCS_GUEST_PHYSICAL_ADDR), HOLE + 8);
@@ -178,11 +181,14 @@ static void page_faults(void)
 	guest_pd[HOLE >> 21] = 0;
 	EXPECT("pf-read", BASE_LONG, load, "x0 qd0000123 +0 v80000b0e e0", s->EXCEPTION_BITMAP = PF; R.rsi = HOLE + 0x123);
 	EXPECT("pf-write", BASE_LONG, store, "x0 qd0000000 +0 v80000b0e e2", s->EXCEPTION_BITMAP = PF; R.rsi = HOLE);
-	EXPECT("pf-mask-match", BASE_LONG, store, "x0 qd0000000 +0 v80000b0e e2", s->EXCEPTION_BITMAP = PF; s->PF_ERROR_MASK = 2; s->PF_ERROR_MATCH = 2;
+	EXPECT("pf-mask-match", BASE_LONG, store, "x0 qd0000000 +0 v80000b0e e2", s->EXCEPTION_BITMAP = PF; s->PF_ERROR_MASK = 2;
+	       s->PF_ERROR_MATCH = 2;
 	       R.rsi = HOLE);
-	EXPECT("pf-mask-no-match", BASE_LONG, load, "x18", s->EXCEPTION_BITMAP = PF; s->PF_ERROR_MASK = 2; s->PF_ERROR_MATCH = 2; R.rsi = HOLE);
+	EXPECT("pf-mask-no-match", BASE_LONG, load, "x18", s->EXCEPTION_BITMAP = PF; s->PF_ERROR_MASK = 2; s->PF_ERROR_MATCH = 2;
+	       R.rsi = HOLE);
 	EXPECT("pf-bit-clear-match", BASE_LONG, load, "x18", s->PF_ERROR_MASK = 2; s->PF_ERROR_MATCH = 0; R.rsi = HOLE);
-	EXPECT("pf-bit-clear-no-match", BASE_LONG, load, "x0 qd0000000 +0 v80000b0e e0", s->PF_ERROR_MASK = 2; s->PF_ERROR_MATCH = 2; R.rsi = HOLE);
+	EXPECT("pf-bit-clear-no-match", BASE_LONG, load, "x0 qd0000000 +0 v80000b0e e0", s->PF_ERROR_MASK = 2; s->PF_ERROR_MATCH = 2;
+	       R.rsi = HOLE);
 	guest_pd[HOLE >> 21] = entry;
 }
 
@@ -204,7 +210,8 @@ static void apic_accesses(void)
 	       R.rsi = HOLE + 0x1030);
 	EXPECT("apic-access-ram-write", BASE_LONG, store, "x44 q1300 +0", SECONDARY(PROC2_APIC_ACCESS); s->APIC_ACCESS_ADDR = (u64)data;
 	       R.rsi = HOLE + 0x1300);
-	NEEDS("apic-access-ept", may_proc2(&env, PROC2_EPT), EXPECT("apic-access-ept", BASE_EPT, load, "x44 q20 +0", SECONDARY(PROC2_APIC_ACCESS);
+	NEEDS("apic-access-ept", may_proc2(&env, PROC2_EPT), EXPECT("apic-access-ept", BASE_EPT, load, "x44 q20 +0",
+	       SECONDARY(PROC2_APIC_ACCESS);
 	      s->APIC_ACCESS_ADDR = (u64)data; R.rsi = HOLE + 0x1020));
 	NEEDS("tpr-shadow-read", may_proc(&env, PROC_TPR_SHADOW), EXPECT("tpr-shadow-read", BASE_LONG, load32, "x18 q0 l3 +2",
 	      SECONDARY(PROC2_APIC_ACCESS); ON(PROC_CONTROLS, PROC_TPR_SHADOW); s->APIC_ACCESS_ADDR = (u64)data; R.rsi = HOLE + 0x1080;

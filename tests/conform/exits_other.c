@@ -3,9 +3,12 @@
  */
 #include "tests/conform/exits.h"
 
-PIECE(ud2); PIECE(int3); PIECE(icebp); PIECE(de); PIECE(gp); PIECE(gp_cs); PIECE(step); PIECE(int80); PIECE(cpuid); PIECE(hlt); PIECE(invd);
-PIECE(wbinvd); PIECE(invlpg); PIECE(rdpmc); PIECE(rdtsc); PIECE(rdtscp); PIECE(pause); PIECE(monitor); PIECE(mwait); PIECE(rdmsr); PIECE(wrmsr);
-PIECE(xsetbv); PIECE(rdrand); PIECE(rdseed); PIECE(invpcid); PIECE(vmfunc); PIECE(xsaves); PIECE(xrstors); PIECE(getsec); PIECE(rsm);
+PIECE(ud2); PIECE(int3); PIECE(icebp); PIECE(de); PIECE(gp); PIECE(gp_cs); PIECE(step); PIECE(int80); PIECE(cpuid); PIECE(hlt);
+       PIECE(invd);
+PIECE(wbinvd); PIECE(invlpg); PIECE(rdpmc); PIECE(rdtsc); PIECE(rdtscp); PIECE(pause); PIECE(monitor); PIECE(mwait); PIECE(rdmsr);
+       PIECE(wrmsr);
+PIECE(xsetbv); PIECE(rdrand); PIECE(rdseed); PIECE(invpcid); PIECE(vmfunc); PIECE(xsaves); PIECE(xrstors); PIECE(getsec);
+       PIECE(rsm);
 PIECE(jmp_tss); PIECE(call_tss); PIECE(iret_nt); PIECE(into); PIECE(bound); PIECE(int80_32); PIECE(vmcall);
 
 #define R guest_regs
@@ -28,9 +31,11 @@ static void exceptions(void)
 	buffer[0] = 1;
 	EXPECT("br", BASE_32, bound, "x0 q0 +0 v80000305", s->EXCEPTION_BITMAP = BIT(5); R.rax = 9; R.rsi = (u64)buffer);
 	EXPECT("triple-fault", BASE_LONG, ud2, "x2 q0 +0", s->GUEST_IDTR_LIMIT = 0);
-	EXPECT("gp-during-delivery", BASE_LONG, ud2, "x0 q0 +0 v80000b0d e33 d80000306", s->EXCEPTION_BITMAP = BIT(13); s->GUEST_IDTR_LIMIT = 0x5f);
+	EXPECT("gp-during-delivery", BASE_LONG, ud2, "x0 q0 +0 v80000b0d e33 d80000306", s->EXCEPTION_BITMAP = BIT(13);
+	       s->GUEST_IDTR_LIMIT = 0x5f);
 	EXPECT("df", BASE_LONG, ud2, "x0 q0 +0 v80000b08 e0", s->EXCEPTION_BITMAP = BIT(8); s->GUEST_IDTR_LIMIT = 0x5f);
-	EXPECT("gp-during-int-n", BASE_LONG, int80, "x0 q0 +0 v80000b0d e402 d80000480", s->EXCEPTION_BITMAP = BIT(13); s->GUEST_IDTR_LIMIT = 0x7ff);
+	EXPECT("gp-during-int-n", BASE_LONG, int80, "x0 q0 +0 v80000b0d e402 d80000480", s->EXCEPTION_BITMAP = BIT(13);
+	       s->GUEST_IDTR_LIMIT = 0x7ff);
 	report_u64("idt-vectoring-length", field(VMCS_EXIT_INSN_LEN), 2);
 }
 
@@ -68,18 +73,22 @@ static void instructions(void)
 	EXPECT("pause", BASE_LONG, pause, "x40 q0 l2 +0", ON(PROC_CONTROLS, PROC_PAUSE));
 	EXPECT("monitor", BASE_LONG, monitor, "x39 q0 l3 +b", ON(PROC_CONTROLS, PROC_MONITOR));
 	EXPECT("mwait", BASE_LONG, mwait, "x36 q0 l3 +0", ON(PROC_CONTROLS, PROC_MWAIT));
-	NEEDS("xsetbv", env.cr4_fixed1 & CR4_OSXSAVE, EXPECT("xsetbv", BASE_LONG, xsetbv, "x55 q0 l3 +0", ON(GUEST_CR4, CR4_OSXSAVE); R.rax = 1));
+	NEEDS("xsetbv", env.cr4_fixed1 & CR4_OSXSAVE, EXPECT("xsetbv", BASE_LONG, xsetbv, "x55 q0 l3 +0", ON(GUEST_CR4, CR4_OSXSAVE);
+	       R.rax = 1));
 	NEEDS("wbinvd", may_proc2(&env, PROC2_WBINVD), EXPECT("wbinvd", BASE_LONG, wbinvd, "x54 q0 l2 +0", SECONDARY(PROC2_WBINVD)));
 	NEEDS("rdrand", may_proc2(&env, PROC2_RDRAND), EXPECT("rdrand", BASE_LONG, rdrand, "x57 q0 l3 +0 i810", SECONDARY(PROC2_RDRAND)));
 	NEEDS("rdseed", may_proc2(&env, PROC2_RDSEED), EXPECT("rdseed", BASE_LONG, rdseed, "x61 q0 l4 +0 i1058", SECONDARY(PROC2_RDSEED)));
 	EXPECT("invpcid-undefined", BASE_LONG, invpcid, "x0 q0 +0 v80000306", s->EXCEPTION_BITMAP = BIT(6); R.rsi = (u64)buffer);
-	NEEDS("invpcid", may_proc2(&env, PROC2_INVPCID), EXPECT("invpcid", BASE_LONG, invpcid, "x58 q0 l5 +0", ON(PROC_CONTROLS, PROC_INVLPG);
+	NEEDS("invpcid", may_proc2(&env, PROC2_INVPCID), EXPECT("invpcid", BASE_LONG, invpcid, "x58 q0 l5 +0", ON(PROC_CONTROLS,
+	       PROC_INVLPG);
 	      SECONDARY(PROC2_INVPCID); R.rax = 2; R.rsi = (u64)buffer));
 	EXPECT("vmfunc-undefined", BASE_LONG, vmfunc, "x0 q0 +0 v80000306", s->EXCEPTION_BITMAP = BIT(6));
-	NEEDS("vmfunc", may_proc2(&env, PROC2_VMFUNC), EXPECT("vmfunc", BASE_EPT, vmfunc, "x59 q0 l3 +0", SECONDARY(PROC2_VMFUNC); R.rax = 0));
+	NEEDS("vmfunc", may_proc2(&env, PROC2_VMFUNC), EXPECT("vmfunc", BASE_EPT, vmfunc, "x59 q0 l3 +0", SECONDARY(PROC2_VMFUNC);
+	       R.rax = 0));
 	NEEDS("xsaves-undefined", env.cr4_fixed1 & CR4_OSXSAVE, EXPECT("xsaves-undefined", BASE_LONG, xsaves, "x0 q0 +0 v80000306",
 	      s->EXCEPTION_BITMAP = BIT(6); ON(GUEST_CR4, CR4_OSXSAVE)));
-	NEEDS("xsaves-not-in-xss", may_proc2(&env, PROC2_XSAVES), EXPECT("xsaves-not-in-xss", BASE_LONG, xsaves, "x18 q0 l3", SECONDARY(PROC2_XSAVES);
+	NEEDS("xsaves-not-in-xss", may_proc2(&env, PROC2_XSAVES), EXPECT("xsaves-not-in-xss", BASE_LONG, xsaves, "x18 q0 l3",
+	       SECONDARY(PROC2_XSAVES);
 	      s->XSS_EXITING_BITMAP = ~0ull; ON(GUEST_CR4, CR4_OSXSAVE); R.rax = 0x100; R.rsi = (u64)buffer));
 	EXPECT("getsec-undefined", BASE_LONG, getsec, "x0 q0 +0 v80000306", s->EXCEPTION_BITMAP = BIT(6));
 	EXPECT("rsm-undefined", BASE_LONG, rsm, "x0 q0 +0 v80000306", s->EXCEPTION_BITMAP = BIT(6));
@@ -111,7 +120,8 @@ static void msrs(void)
 	BYTE(3072, MSR_KERNEL_GS_BASE) = BIT(MSR_KERNEL_GS_BASE & 7);
 	EXPECT("wrmsr-high-set", BASE_LONG, wrmsr, "x32 q0 l2 +0", BITMAPS; R.rcx = MSR_KERNEL_GS_BASE);
 	BYTE(3072, MSR_KERNEL_GS_BASE) = 0;
-	EXPECT("wrmsr-gp-inside", BASE_LONG, wrmsr, "x0 q0 +0 v80000b0d e0", BITMAPS; s->EXCEPTION_BITMAP = BIT(13); R.rcx = MSR_PAT; R.rax = 2);
+	EXPECT("wrmsr-gp-inside", BASE_LONG, wrmsr, "x0 q0 +0 v80000b0d e0", BITMAPS; s->EXCEPTION_BITMAP = BIT(13); R.rcx = MSR_PAT;
+	       R.rax = 2);
 }
 
 /* Faults come before exits (SDM 3C, Relative Priority of Faults and VM Exits). */

@@ -4,7 +4,8 @@
  */
 #include "tests/conform/exits.h"
 
-PIECE(vmclear); PIECE(vmlaunch); PIECE(vmresume); PIECE(vmptrld); PIECE(vmptrst); PIECE(vmread_r); PIECE(vmread_m); PIECE(vmwrite_r);
+PIECE(vmclear); PIECE(vmlaunch); PIECE(vmresume); PIECE(vmptrld); PIECE(vmptrst); PIECE(vmread_r); PIECE(vmread_m);
+       PIECE(vmwrite_r);
 PIECE(vmwrite_m); PIECE(vmxoff); PIECE(vmxon); PIECE(invept); PIECE(invvpid); PIECE(vmcall); PIECE(vmread32);
 
 #define R guest_regs

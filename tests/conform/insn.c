@@ -1,6 +1,7 @@
 /*
- * VMX instructions in every mode and state: outside VMX operation, in it without and with a current VMCS, at CPL 3, in compatibility
- * mode, with bad operands; launch state; what a VMCS region keeps (SDM 3C, VMX Instruction Reference; VM-Instruction Error Numbers).
+ * VMX instructions in every mode and state: outside VMX operation, in it without and with a current VMCS, at CPL 3, in
+ * compatibility mode, with bad operands; launch state; what a VMCS region keeps (SDM 3C, VMX Instruction Reference;
+ * VM-Instruction Error Numbers).
  *
  * Invariant: VMX operation is left and CR4.VMXE is clear when the group ends.
  */

@@ -107,7 +107,8 @@ static void vmwrite_memory(void *p) { *(u64 *)p = do_vmwrite_mem(VMCS_GUEST_RSP,
 
 static void registers(void)
 {
-	static const char names[15][4] = { "rax", "rcx", "rdx", "rbx", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
+	static const char names[15][4] = { "rax", "rcx", "rdx", "rbx", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+	       "r15" };
 	u64 value = 0x8877665544332211, saw = 0, flags;
 	char name[48];
 

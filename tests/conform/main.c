@@ -1,9 +1,10 @@
 /*
- * conform.elf: conformance of VMX with the SDM, as a multiboot kernel that runs on the bare machine and as a guest at any depth.
+ * conform.elf: conformance of VMX with the SDM, as a multiboot kernel that runs on the bare machine and as a guest at any
+ * depth.
  *
- * Command line: names of groups (all without any), sample=n (every n-th encoding), blocks=n (every n-th block of random states), rows=n
- * (every n-th row of the tables). The last line is "conform: N passed, N failed"; the machine ends by the exit port with 0, 1 (something
- * failed) or 3 (cannot run).
+ * Command line: names of groups (all without any), sample=n (every n-th encoding), blocks=n (every n-th block of random
+ * states), rows=n (every n-th row of the tables). The last line is "conform: N passed, N failed"; the machine ends by the
+ * exit port with 0, 1 (something failed) or 3 (cannot run).
  */
 #include "core/multiboot2.h"
 

@@ -27,7 +27,8 @@ static u32 answer_of(const struct outcome *o)
 		return ANSWER(ENTERS);
 	if ((o->reason & 0xffff) != XR_ENTRY_GUEST_STATE)
 		return 0;
-	return o->qualification == 0 ? ANSWER(E_GUEST) : o->qualification == 2 ? ANSWER(E_PDPTE) : o->qualification == 4 ? ANSWER(E_LINK) : 0;
+	return o->qualification == 0 ? ANSWER(E_GUEST) : o->qualification == 2 ? ANSWER(E_PDPTE)
+	       : o->qualification == 4 ? ANSWER(E_LINK) : 0;
 }
 
 static void set_text(u32 set, char *t, u32 len)

@@ -1,8 +1,8 @@
 /*
  * Random VMCS states (validate.h): valid ones with one to three fields changed.
  *
- * Invariant: the case number alone decides, given the environment. A field that leads somewhere (addresses, RIP, host state, MSR counts,
- * activity) is left as it was if its change alone would be let in.
+ * Invariant: the case number alone decides, given the environment. A field that leads somewhere (addresses, RIP, host
+ * state, MSR counts, activity) is left as it was if its change alone would be let in.
  */
 #include "tests/conform/validate.h"
 
@@ -35,10 +35,12 @@ static bool leads_somewhere(u32 enc)
 	if (FIELD_GET(VMCS_ENC_TYPE, enc) == 3 || (FIELD_GET(VMCS_ENC_TYPE, enc) == 0 && FIELD_GET(VMCS_ENC_WIDTH, enc) == 1))
 		return true;
 	switch (enc) {
-	case VMCS_GUEST_RIP: case VMCS_GUEST_RSP: case VMCS_GUEST_CR3: case VMCS_GUEST_CS_BASE: case VMCS_GUEST_SS_BASE: case VMCS_GUEST_GDTR_BASE:
+	case VMCS_GUEST_RIP: case VMCS_GUEST_RSP: case VMCS_GUEST_CR3: case VMCS_GUEST_CS_BASE:
+	case VMCS_GUEST_SS_BASE: case VMCS_GUEST_GDTR_BASE:
 	case VMCS_GUEST_IDTR_BASE: case VMCS_GUEST_TR_BASE: case VMCS_GUEST_LDTR_BASE: case VMCS_GUEST_PDPTE0: case VMCS_GUEST_PDPTE1:
 	case VMCS_GUEST_PDPTE2: case VMCS_GUEST_PDPTE3: case VMCS_EXIT_MSR_STORE_COUNT: case VMCS_EXIT_MSR_LOAD_COUNT:
-	case VMCS_ENTRY_MSR_LOAD_COUNT: case VMCS_GUEST_ACTIVITY: case VMCS_PIN_CONTROLS: case VMCS_PROC2_CONTROLS: case VMCS_EXIT_CONTROLS:
+	case VMCS_ENTRY_MSR_LOAD_COUNT: case VMCS_GUEST_ACTIVITY: case VMCS_PIN_CONTROLS:
+	case VMCS_PROC2_CONTROLS: case VMCS_EXIT_CONTROLS:
 	case VMCS_ENTRY_CONTROLS: case VMCS_PREEMPTION_TIMER: case VMCS_EXCEPTION_BITMAP:
 		return true;
 	default:

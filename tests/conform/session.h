@@ -22,7 +22,7 @@ const char *session_init(void);
 void session_vmxon(void);
 void session_vmxoff(void);
 
-/* Result of an instruction: "ok", "invalid", "error 12", "#GP(0)", "#PF(2) at 1000". The text lives until the next call but three. */
+/* Result of an instruction: "ok", "invalid", "error 12", "#GP(0)", "#PF(2) at 1000". The text lives for three more calls. */
 const char *attempt(enum insn_op op, u64 a, u64 b);
 /* The same for any function: its exceptions, or "ok". */
 const char *attempt_call(void (*fn)(void *), void *arg);

@@ -41,7 +41,8 @@ static bool bad_apic(const struct env *e, const struct vstate *s)
 		return true;
 	if (!(s->PIN_CONTROLS & PIN_POSTED_INT))
 		return false;
-	return !vid || !(s->EXIT_CONTROLS & EXIT_ACK_INT) || (u16)s->PI_NOTIFICATION_VECTOR > 255 || s->PI_DESC_ADDR % 64 || beyond(e, s->PI_DESC_ADDR);
+	return !vid || !(s->EXIT_CONTROLS & EXIT_ACK_INT) || (u16)s->PI_NOTIFICATION_VECTOR > 255 || s->PI_DESC_ADDR % 64 || beyond(e,
+	       s->PI_DESC_ADDR);
 }
 
 static bool bad_ept(const struct env *e, const struct vstate *s)
@@ -57,7 +58,8 @@ static bool bad_ept(const struct env *e, const struct vstate *s)
 		return true;
 	if (proc2(s, PROC2_PML) && bad_page(e, s->PML_ADDR))
 		return true;
-	if (proc2(s, PROC2_VMFUNC) && ((s->VMFUNC_CONTROLS & ~1ull) || ((s->VMFUNC_CONTROLS & 1) && (!ept || bad_page(e, s->EPTP_LIST_ADDR)))))
+	if (proc2(s, PROC2_VMFUNC) && ((s->VMFUNC_CONTROLS & ~1ull) || ((s->VMFUNC_CONTROLS & 1) && (!ept || bad_page(e,
+	       s->EPTP_LIST_ADDR)))))
 		return true;
 	if (proc2(s, PROC2_SHADOW_VMCS) && (bad_page(e, s->VMREAD_BITMAP) || bad_page(e, s->VMWRITE_BITMAP)))
 		return true;
@@ -114,16 +116,19 @@ static bool bad_controls(const struct env *e, const struct vstate *s)
 /* ---- host state; L1 is in IA-32e mode ---- */
 static bool bad_host(const struct env *e, const struct vstate *s)
 {
-	u64 selectors = s->HOST_ES_SEL | s->HOST_CS_SEL | s->HOST_SS_SEL | s->HOST_DS_SEL | s->HOST_FS_SEL | s->HOST_GS_SEL | s->HOST_TR_SEL;
+	u64 selectors = s->HOST_ES_SEL | s->HOST_CS_SEL | s->HOST_SS_SEL | s->HOST_DS_SEL | s->HOST_FS_SEL | s->HOST_GS_SEL |
+			s->HOST_TR_SEL;
 
 	if (!(s->EXIT_CONTROLS & EXIT_HOST_64))
 		return true;
-	if (!cr_ok(s->HOST_CR0, e->cr0_fixed0, e->cr0_fixed1) || !cr_ok(s->HOST_CR4, e->cr4_fixed0, e->cr4_fixed1) || beyond(e, s->HOST_CR3))
+	if (!cr_ok(s->HOST_CR0, e->cr0_fixed0, e->cr0_fixed1) || !cr_ok(s->HOST_CR4, e->cr4_fixed0, e->cr4_fixed1) || beyond(e,
+	       s->HOST_CR3))
 		return true;
 	if (!(s->HOST_CR4 & CR4_PAE) || !is_canonical(s->HOST_RIP))
 		return true;
 	if (!is_canonical(s->HOST_SYSENTER_ESP) || !is_canonical(s->HOST_SYSENTER_EIP) || !is_canonical(s->HOST_FS_BASE) ||
-	    !is_canonical(s->HOST_GS_BASE) || !is_canonical(s->HOST_GDTR_BASE) || !is_canonical(s->HOST_IDTR_BASE) || !is_canonical(s->HOST_TR_BASE))
+	    !is_canonical(s->HOST_GS_BASE) || !is_canonical(s->HOST_GDTR_BASE) || !is_canonical(s->HOST_IDTR_BASE) ||
+	       !is_canonical(s->HOST_TR_BASE))
 		return true;
 	if ((s->EXIT_CONTROLS & EXIT_LOAD_PAT) && bad_pat(s->HOST_PAT))
 		return true;
@@ -134,7 +139,8 @@ static bool bad_host(const struct env *e, const struct vstate *s)
 
 /* ---- guest segments ---- */
 struct segment { u64 sel, base, limit, ar; };
-#define SEGMENT(s, r) (struct segment){ (u16)(s)->GUEST_##r##_SEL, (s)->GUEST_##r##_BASE, (u32)(s)->GUEST_##r##_LIMIT, (u32)(s)->GUEST_##r##_AR }
+#define SEGMENT(s, r) (struct segment){ (u16)(s)->GUEST_##r##_SEL, (s)->GUEST_##r##_BASE, (u32)(s)->GUEST_##r##_LIMIT, \
+					(u32)(s)->GUEST_##r##_AR }
 static u32 type_of(struct segment g) { return g.ar & 15; }
 static u32 dpl_of(struct segment g) { return g.ar >> 5 & 3; }
 static bool unusable(struct segment g) { return g.ar >> 16 & 1; }
@@ -213,11 +219,13 @@ static bool bad_system(struct segment tr, struct segment ldtr, bool ia32e)
 static bool bad_segments(const struct vstate *s)
 {
 	bool ug = proc2(s, PROC2_UNRESTRICTED), ia32e = s->ENTRY_CONTROLS & ENTRY_IA32E;
-	struct segment cs = SEGMENT(s, CS), ss = SEGMENT(s, SS), ds = SEGMENT(s, DS), es = SEGMENT(s, ES), fs = SEGMENT(s, FS), gs = SEGMENT(s, GS);
+	struct segment cs = SEGMENT(s, CS), ss = SEGMENT(s, SS), ds = SEGMENT(s, DS), es = SEGMENT(s, ES), fs = SEGMENT(s, FS),
+	       gs = SEGMENT(s, GS);
 
 	if (bad_system(SEGMENT(s, TR), SEGMENT(s, LDTR), ia32e))
 		return true;
-	if (!is_canonical(s->GUEST_GDTR_BASE) || !is_canonical(s->GUEST_IDTR_BASE) || (u32)s->GUEST_GDTR_LIMIT >> 16 || (u32)s->GUEST_IDTR_LIMIT >> 16)
+	if (!is_canonical(s->GUEST_GDTR_BASE) || !is_canonical(s->GUEST_IDTR_BASE) || (u32)s->GUEST_GDTR_LIMIT >> 16 ||
+	       (u32)s->GUEST_IDTR_LIMIT >> 16)
 		return true;
 	if (s->GUEST_RFLAGS & RFLAGS_VM)
 		return bad_v86(cs) || bad_v86(ss) || bad_v86(ds) || bad_v86(es) || bad_v86(fs) || bad_v86(gs);
@@ -231,7 +239,8 @@ static bool bad_registers(const struct env *e, const struct vstate *s)
 	bool ug = proc2(s, PROC2_UNRESTRICTED), ia32e = s->ENTRY_CONTROLS & ENTRY_IA32E, pg = s->GUEST_CR0 >> 31 & 1;
 	u64 efer = s->GUEST_EFER, cr0_fixed0 = ug ? e->cr0_fixed0 & ~(CR0_PE | CR0_PG) : e->cr0_fixed0;
 
-	if (!cr_ok(s->GUEST_CR0, cr0_fixed0, e->cr0_fixed1) || !cr_ok(s->GUEST_CR4, e->cr4_fixed0, e->cr4_fixed1) || (pg && !(s->GUEST_CR0 & 1)))
+	if (!cr_ok(s->GUEST_CR0, cr0_fixed0, e->cr0_fixed1) || !cr_ok(s->GUEST_CR4, e->cr4_fixed0, e->cr4_fixed1) || (pg &&
+	       !(s->GUEST_CR0 & 1)))
 		return true;
 	if (ia32e ? !pg || !(s->GUEST_CR4 & CR4_PAE) : (s->GUEST_CR4 & CR4_PCIDE) != 0)
 		return true;

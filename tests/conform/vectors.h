@@ -1,9 +1,10 @@
 /*
- * VM-entry checks: one row per sentence of the SDM (3C, VM Entries), each with states at the passing and at the failing side of its
- * boundary. Run by conform.elf on a processor (entry.c) and by a unit test on the nested engine's own checks (test_nested_check_rows.c).
+ * VM-entry checks: one row per sentence of the SDM (3C, VM Entries), each with states at the passing and at the failing
+ * side of its boundary. Run by conform.elf on a processor (entry.c) and by a unit test on the nested engine's own checks
+ * (test_nested_check_rows.c).
  *
- * Invariant: a failing vector breaks no other sentence than its row's (but where two sentences cannot be told apart), so a processor
- * without that check alone lets it pass.
+ * Invariant: a failing vector breaks no other sentence than its row's (but where two sentences cannot be told apart), so
+ * a processor without that check alone lets it pass.
  */
 #ifndef CONFORM_VECTORS_H
 #define CONFORM_VECTORS_H

@@ -73,7 +73,8 @@ void vectors_execution(struct walk *w)
 		PASS(BASE_LONG, OFF(PIN_CONTROLS, PIN_NMI));
 		FAIL(BASE_LONG, E_CONTROLS, OFF(PIN_CONTROLS, PIN_NMI); ON(PIN_CONTROLS, PIN_VIRTUAL_NMI));
 	}
-	ROW("ctl.nmi-window", "if virtual NMIs is 0, NMI-window exiting must be 0", may_pin(e, PIN_VIRTUAL_NMI) && may_proc(e, PROC_NMI_WINDOW),
+	ROW("ctl.nmi-window", "if virtual NMIs is 0, NMI-window exiting must be 0", may_pin(e, PIN_VIRTUAL_NMI) && may_proc(e,
+	       PROC_NMI_WINDOW),
 	    SHORT) {
 		PASS(BASE_LONG, ON(PIN_CONTROLS, PIN_VIRTUAL_NMI); ON(PROC_CONTROLS, PROC_NMI_WINDOW));
 		FAIL(BASE_LONG, E_CONTROLS, ON(PROC_CONTROLS, PROC_NMI_WINDOW));
@@ -142,7 +143,8 @@ void vectors_execution(struct walk *w)
 
 /* ---- APIC virtualisation ---- */
 #define VID (PROC2_VIRT_INT | PROC2_APIC_REGS)
-#define POSTED (ON(PIN_CONTROLS, PIN_POSTED_INT), ON(PROC_CONTROLS, PROC_TPR_SHADOW), SECONDARY(PROC2_VIRT_INT), ON(EXIT_CONTROLS, EXIT_ACK_INT), \
+#define POSTED (ON(PIN_CONTROLS, PIN_POSTED_INT), ON(PROC_CONTROLS, PROC_TPR_SHADOW), SECONDARY(PROC2_VIRT_INT), \
+		ON(EXIT_CONTROLS, EXIT_ACK_INT), \
 		s->PI_NOTIFICATION_VECTOR = 0xf2)
 
 static void tpr(struct walk *w)
@@ -151,7 +153,8 @@ static void tpr(struct walk *w)
 	bool shadow = may_proc(e, PROC_TPR_SHADOW);
 
 	PAGE_ROWS("virtual-apic", VIRTUAL_APIC_ADDR, ON(PROC_CONTROLS, PROC_TPR_SHADOW), shadow)
-	ROW("ctl.tpr-threshold.bits", "TPR shadow without virtual-interrupt delivery: bits 31:4 of the TPR threshold must be 0", shadow, SHORT) {
+	ROW("ctl.tpr-threshold.bits", "TPR shadow without virtual-interrupt delivery: bits 31:4 of the TPR threshold must be 0", shadow,
+	       SHORT) {
 		PASS(BASE_LONG, s->TPR_THRESHOLD = 0xffffffff);
 		FAIL(BASE_LONG, E_CONTROLS, ON(PROC_CONTROLS, PROC_TPR_SHADOW); s->TPR_THRESHOLD = 0x10);
 		FAIL(BASE_LONG, E_CONTROLS, ON(PROC_CONTROLS, PROC_TPR_SHADOW); s->TPR_THRESHOLD = BIT(31));
@@ -159,7 +162,8 @@ static void tpr(struct walk *w)
 	ROW("ctl.tpr-threshold.bits-vid", "with virtual-interrupt delivery bits 31:4 of the TPR threshold are not checked",
 	    shadow && may_proc2(e, PROC2_VIRT_INT), SHORT)
 		PASS(BASE_LONG, ON(PROC_CONTROLS, PROC_TPR_SHADOW); SECONDARY(PROC2_VIRT_INT); s->TPR_THRESHOLD = 0x10);
-	ROW("ctl.tpr-threshold.vtpr", "TPR shadow without virtualised APIC accesses: bits 3:0 of the threshold must not exceed VTPR bits 7:4",
+	ROW("ctl.tpr-threshold.vtpr",
+	       "TPR shadow without virtualised APIC accesses: bits 3:0 of the threshold must not exceed VTPR bits 7:4",
 	    shadow, SHORT) {
 		PASS(BASE_LONG, ON(PROC_CONTROLS, PROC_TPR_SHADOW); s->TPR_THRESHOLD = 5; e->vapic_bytes[0x80] = 0x50);
 		FAIL(BASE_LONG, E_CONTROLS, ON(PROC_CONTROLS, PROC_TPR_SHADOW); s->TPR_THRESHOLD = 5; e->vapic_bytes[0x80] = 0x4f);
@@ -167,12 +171,14 @@ static void tpr(struct walk *w)
 	}
 	ROW("ctl.tpr-threshold.vtpr-apic", "with virtualised APIC accesses the threshold is not compared with VTPR",
 	    shadow && may_proc2(e, PROC2_APIC_ACCESS), SHORT)
-		PASS(BASE_LONG, ON(PROC_CONTROLS, PROC_TPR_SHADOW); SECONDARY(PROC2_APIC_ACCESS); s->TPR_THRESHOLD = 5; e->vapic_bytes[0x80] = 0x4f);
+		PASS(BASE_LONG, ON(PROC_CONTROLS, PROC_TPR_SHADOW); SECONDARY(PROC2_APIC_ACCESS); s->TPR_THRESHOLD = 5;
+		       e->vapic_bytes[0x80] = 0x4f);
 	ROW("ctl.no-tpr-shadow.x2apic", "without TPR shadow virtualised x2APIC mode must be 0", may_proc2(e, PROC2_X2APIC), SHORT) {
 		PASS(BASE_LONG, ON(PROC_CONTROLS, PROC_TPR_SHADOW); SECONDARY(PROC2_X2APIC));
 		FAIL(BASE_LONG, E_CONTROLS, SECONDARY(PROC2_X2APIC));
 	}
-	ROW("ctl.no-tpr-shadow.registers", "without TPR shadow APIC-register virtualisation must be 0", may_proc2(e, PROC2_APIC_REGS), SHORT) {
+	ROW("ctl.no-tpr-shadow.registers", "without TPR shadow APIC-register virtualisation must be 0", may_proc2(e, PROC2_APIC_REGS),
+	       SHORT) {
 		PASS(BASE_LONG, ON(PROC_CONTROLS, PROC_TPR_SHADOW); SECONDARY(PROC2_APIC_REGS));
 		FAIL(BASE_LONG, E_CONTROLS, SECONDARY(PROC2_APIC_REGS));
 	}
@@ -188,7 +194,8 @@ void vectors_apic(struct walk *w)
 
 	tpr(w);
 	PAGE_ROWS("apic-access", APIC_ACCESS_ADDR, SECONDARY(PROC2_APIC_ACCESS), may_proc2(e, PROC2_APIC_ACCESS))
-	ROW("ctl.x2apic-and-access", "virtualised x2APIC mode excludes virtualised APIC accesses", may_proc2(e, PROC2_X2APIC | PROC2_APIC_ACCESS), SHORT)
+	ROW("ctl.x2apic-and-access", "virtualised x2APIC mode excludes virtualised APIC accesses", may_proc2(e,
+	       PROC2_X2APIC | PROC2_APIC_ACCESS), SHORT)
 		FAIL(BASE_LONG, E_CONTROLS, ON(PROC_CONTROLS, PROC_TPR_SHADOW); SECONDARY(PROC2_X2APIC | PROC2_APIC_ACCESS));
 	ROW("ctl.vid.ext-int", "virtual-interrupt delivery needs external-interrupt exiting", may_proc2(e, PROC2_VIRT_INT), SHORT)
 		FAIL(BASE_LONG, E_CONTROLS, ON(PROC_CONTROLS, PROC_TPR_SHADOW); SECONDARY(PROC2_VIRT_INT); OFF(PIN_CONTROLS, PIN_EXT_INT));
@@ -209,7 +216,8 @@ void vectors_apic(struct walk *w)
 		FAIL(BASE_LONG, E_CONTROLS, POSTED; s->PI_DESC_ADDR |= 0x20);
 		FAIL(BASE_LONG, E_CONTROLS, POSTED; s->PI_DESC_ADDR |= 1);
 	}
-	ROW("ctl.posted.high", "posted-interrupt descriptor address: no bits beyond the physical-address width", may_pin(e, PIN_POSTED_INT) && TOO_WIDE(e),
+	ROW("ctl.posted.high", "posted-interrupt descriptor address: no bits beyond the physical-address width", may_pin(e,
+	       PIN_POSTED_INT) && TOO_WIDE(e),
 	    SHORT) {
 		FAIL(BASE_LONG, E_CONTROLS, POSTED; s->PI_DESC_ADDR |= TOO_WIDE(e));
 		FAIL(BASE_LONG, E_CONTROLS, POSTED; s->PI_DESC_ADDR |= BIT(63));

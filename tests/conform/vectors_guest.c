@@ -1,6 +1,6 @@
 /*
- * Vectors: guest control registers, debug registers and MSRs; RIP and RFLAGS; PDPTEs (SDM 3C, Checks on Guest Control Registers, Debug
- * Registers, and MSRs; … Guest RIP, RFLAGS, and SSP; … Guest Page-Directory-Pointer-Table Entries).
+ * Vectors: guest control registers, debug registers and MSRs; RIP and RFLAGS; PDPTEs (SDM 3C, Checks on Guest Control
+ * Registers, Debug Registers, and MSRs; … Guest RIP, RFLAGS, and SSP; … Guest Page-Directory-Pointer-Table Entries).
  */
 #include "core/x86.h"
 #include "tests/conform/vectors.h"
@@ -63,7 +63,8 @@ static void debug_registers(struct walk *w)
 		FAIL(BASE_LONG, E_GUEST, s->GUEST_DEBUGCTL = BIT(16));
 		FAIL(BASE_LONG, E_GUEST, s->GUEST_DEBUGCTL = BIT(63));
 	}
-	ROW("guest.debugctl.unused", "guest IA32_DEBUGCTL and DR7 are not checked if they are not loaded", !(e->entry.must & ENTRY_LOAD_DEBUG), SHORT) {
+	ROW("guest.debugctl.unused", "guest IA32_DEBUGCTL and DR7 are not checked if they are not loaded",
+	       !(e->entry.must & ENTRY_LOAD_DEBUG), SHORT) {
 		PASS(BASE_LONG, OFF(ENTRY_CONTROLS, ENTRY_LOAD_DEBUG); s->GUEST_DEBUGCTL = BIT(63));
 		PASS(BASE_LONG, OFF(ENTRY_CONTROLS, ENTRY_LOAD_DEBUG); s->GUEST_DR7 = BIT(63));
 	}
@@ -108,7 +109,8 @@ static void msrs(struct walk *w)
 		FAIL(BASE_LONG, E_GUEST, s->GUEST_EFER = EFER_LMA);
 		FAIL(BASE_32, E_GUEST, s->GUEST_EFER = EFER_LME);
 	}
-	ROW("guest.efer.lme-unpaged", "without paging LME may differ from LMA", may_entry(e, ENTRY_LOAD_EFER) && base_possible(e, BASE_FLAT), SHORT)
+	ROW("guest.efer.lme-unpaged", "without paging LME may differ from LMA", may_entry(e, ENTRY_LOAD_EFER) && base_possible(e,
+	       BASE_FLAT), SHORT)
 		PASS(BASE_FLAT, s->GUEST_EFER = EFER_LME);
 }
 

@@ -1,6 +1,6 @@
 /*
- * Vectors: checks on the host-state area, and those related to address-space size (SDM 3C, Checks on Host Control Registers, MSRs, and
- * SSP; … Host Segment and Descriptor-Table Registers; … Address-Space Size).
+ * Vectors: checks on the host-state area, and those related to address-space size (SDM 3C, Checks on Host Control
+ * Registers, MSRs, and SSP; … Host Segment and Descriptor-Table Registers; … Address-Space Size).
  */
 #include "core/x86.h"
 #include "tests/conform/vectors.h"

@@ -51,7 +51,8 @@ void vectors_injection(struct walk *w)
 		FAIL(BASE_LONG, E_CONTROLS, INJECT(INTR_SW_INT, 13, INTR_HAS_ERROR); s->ENTRY_INSN_LEN = 2);
 		FAIL(BASE_LONG, E_CONTROLS, INJECT(INTR_SW_EXCEPTION, 13, INTR_HAS_ERROR); s->ENTRY_INSN_LEN = 1);
 	}
-	ROW("ctl.inject.error-code.real", "deliver-error-code is 0 for an unrestricted guest with CR0.PE = 0", base_possible(e, BASE_REAL), SHORT) {
+	ROW("ctl.inject.error-code.real", "deliver-error-code is 0 for an unrestricted guest with CR0.PE = 0", base_possible(e,
+	       BASE_REAL), SHORT) {
 		PASS(BASE_REAL, INJECT(INTR_HW_EXCEPTION, 13, 0));
 		FAIL(BASE_REAL, E_CONTROLS, INJECT(INTR_HW_EXCEPTION, 13, INTR_HAS_ERROR));
 		PASS(BASE_FLAT, INJECT(INTR_HW_EXCEPTION, 13, INTR_HAS_ERROR));
@@ -87,7 +88,8 @@ static void entry(const struct env *e, u32 i, u64 index, u64 value)
 }
 
 #define MSR_SYSENTER_CS_VALUE 0x1234
-#define LOAD(n) (s->ENTRY_MSR_LOAD_ADDR = e->msr_area, s->ENTRY_MSR_LOAD_COUNT = (n), entry(e, 0, MSR_SYSENTER_CS, MSR_SYSENTER_CS_VALUE))
+#define LOAD(n) (s->ENTRY_MSR_LOAD_ADDR = e->msr_area, s->ENTRY_MSR_LOAD_COUNT = (n), \
+		 entry(e, 0, MSR_SYSENTER_CS, MSR_SYSENTER_CS_VALUE))
 
 void vectors_msr_load(struct walk *w)
 {

@@ -1,5 +1,6 @@
 /*
- * Vectors: guest segment and descriptor-table registers (SDM 3C, Checks on Guest Segment Registers; … Descriptor-Table Registers).
+ * Vectors: guest segment and descriptor-table registers (SDM 3C, Checks on Guest Segment Registers; the same, Descriptor-Table
+ * Registers).
  */
 #include "core/x86.h"
 #include "tests/conform/vectors.h"

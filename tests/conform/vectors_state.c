@@ -30,7 +30,8 @@ static void activity(struct walk *w)
 		FAIL(BASE_LONG, E_GUEST, HALT; s->GUEST_INTERRUPTIBILITY = BLOCK_MOV_SS);
 		FAIL(BASE_LONG, E_GUEST, HALT; s->GUEST_INTERRUPTIBILITY = BLOCK_STI; ON(GUEST_RFLAGS, RFLAGS_IF));
 	}
-	ROW("guest.activity.hlt-event", "into HLT only interrupts, NMI, #DB, #MC and a pending MTF may be injected", MISC_ACTIVITY(e, ACTIVITY_HLT), SHORT) {
+	ROW("guest.activity.hlt-event", "into HLT only interrupts, NMI, #DB, #MC and a pending MTF may be injected", MISC_ACTIVITY(e,
+	       ACTIVITY_HLT), SHORT) {
 		PASS(BASE_LONG, HALT; INJECT(INTR_EXTERNAL, 64, 0); ON(GUEST_RFLAGS, RFLAGS_IF));
 		PASS(BASE_LONG, HALT; INJECT(INTR_NMI, 2, 0));
 		PASS(BASE_LONG, HALT; INJECT(INTR_HW_EXCEPTION, VEC_DB, 0));
@@ -43,7 +44,8 @@ static void activity(struct walk *w)
 		FAIL(BASE_LONG, E_GUEST, HALT; INJECT(INTR_SW_EXCEPTION, 3, 0); s->ENTRY_INSN_LEN = 1);
 		FAIL(BASE_LONG, E_GUEST, HALT; INJECT(INTR_PRIV_SW_EXCEPTION, VEC_DB, 0); s->ENTRY_INSN_LEN = 1);
 	}
-	ROW("guest.activity.shutdown-event", "into shutdown only NMI and #MC may be injected", MISC_ACTIVITY(e, ACTIVITY_SHUTDOWN), SHORT) {
+	ROW("guest.activity.shutdown-event", "into shutdown only NMI and #MC may be injected", MISC_ACTIVITY(e, ACTIVITY_SHUTDOWN),
+	       SHORT) {
 		FAIL(BASE_LONG, E_GUEST, s->GUEST_ACTIVITY = ACTIVITY_SHUTDOWN; INJECT(INTR_HW_EXCEPTION, VEC_DB, 0));
 		FAIL(BASE_LONG, E_GUEST, s->GUEST_ACTIVITY = ACTIVITY_SHUTDOWN; INJECT(INTR_EXTERNAL, 64, 0); ON(GUEST_RFLAGS, RFLAGS_IF));
 		PASS(BASE_LONG, s->GUEST_ACTIVITY = ACTIVITY_SHUTDOWN; INJECT(INTR_NMI, 2, 0));
@@ -79,7 +81,8 @@ static void interruptibility(struct walk *w)
 		PASS(BASE_LONG, s->GUEST_INTERRUPTIBILITY = BLOCK_MOV_SS; INJECT(INTR_HW_EXCEPTION, VEC_UD, 0));
 	ROW("guest.blocking.smi", "blocking by SMI must be 0 outside SMM", ALWAYS)
 		FAIL(BASE_LONG, E_GUEST, s->GUEST_INTERRUPTIBILITY = BLOCK_SMI);
-	ROW("guest.blocking.virtual-nmi", "with virtual NMIs no blocking by NMI if an NMI is injected", may_pin(e, PIN_VIRTUAL_NMI), SHORT) {
+	ROW("guest.blocking.virtual-nmi", "with virtual NMIs no blocking by NMI if an NMI is injected", may_pin(e, PIN_VIRTUAL_NMI),
+	       SHORT) {
 		PASS(BASE_LONG, ON(PIN_CONTROLS, PIN_VIRTUAL_NMI); s->GUEST_INTERRUPTIBILITY = BLOCK_NMI);
 		PASS(BASE_LONG, s->GUEST_INTERRUPTIBILITY = BLOCK_NMI; INJECT(INTR_NMI, 2, 0));
 		FAIL(BASE_LONG, E_GUEST, ON(PIN_CONTROLS, PIN_VIRTUAL_NMI); s->GUEST_INTERRUPTIBILITY = BLOCK_NMI; INJECT(INTR_NMI, 2, 0));

@@ -38,9 +38,11 @@ static inline u64 do_vmlaunch_mov_ss(bool resume)
 {
 	u64 flags;
 	if (resume)
-		__asm__ volatile("movl %%ss, %%eax; pushq $0x8d7; popfq; movl %%eax, %%ss; vmresume; pushfq; popq %0" : "=r"(flags) :: "memory", "cc", "rax");
+		__asm__ volatile("movl %%ss, %%eax; pushq $0x8d7; popfq; movl %%eax, %%ss; vmresume; pushfq; popq %0" : "=r"(flags) :: "memory",
+		       "cc", "rax");
 	else
-		__asm__ volatile("movl %%ss, %%eax; pushq $0x8d7; popfq; movl %%eax, %%ss; vmlaunch; pushfq; popq %0" : "=r"(flags) :: "memory", "cc", "rax");
+		__asm__ volatile("movl %%ss, %%eax; pushq $0x8d7; popfq; movl %%eax, %%ss; vmlaunch; pushfq; popq %0" : "=r"(flags) :: "memory",
+		       "cc", "rax");
 	return flags & FLAGS_ALL;
 }
 #undef FLAG_INSN

@@ -1,6 +1,7 @@
 /*
- * The VM-entry checks of the nested engine against a validator of their own making (tests/conform/validate.c): hundreds of thousands of
- * random states, the same that conform.elf runs on processors, each with the answer that the SDM's rules give.
+ * The VM-entry checks of the nested engine against a validator of their own making (tests/conform/validate.c): hundreds
+ * of thousands of random states, the same that conform.elf runs on processors, each with the answer that the SDM's rules
+ * give.
  */
 #include <stdio.h>
 
@@ -44,7 +45,8 @@ static void make_env(void)
 
 static u32 engine_answer(const struct vmcs12 *f)
 {
-	struct check_ctx c = { .f = f, .caps = &caps, .l1_long = true, .current_gpa = env.this_vmcs, .vtpr = vapic[0x80], .pdptes_read = true };
+	struct check_ctx c = { .f = f, .caps = &caps, .l1_long = true, .current_gpa = env.this_vmcs, .vtpr = vapic[0x80],
+	       .pdptes_read = true };
 	const u64 fields[4] = { f->GUEST_PDPTE0, f->GUEST_PDPTE1, f->GUEST_PDPTE2, f->GUEST_PDPTE3 };
 	const struct check *bad;
 

@@ -1,7 +1,7 @@
 /*
- * Mutation of the VM-entry checks: with any single row of checks_ctl, checks_host or checks_guest disabled, at least one vector of
- * tests/conform/vectors_*.c (the same that conform.elf runs on processors) has another answer. And with all rows every vector has the answer
- * that the SDM gives it.
+ * Mutation of the VM-entry checks: with any single row of checks_ctl, checks_host or checks_guest disabled, at least one
+ * vector of tests/conform/vectors_*.c (the same that conform.elf runs on processors) has another answer. And with all
+ * rows every vector has the answer that the SDM gives it.
  *
  * CONFORM_TABLE=1 in the environment: prints the sentences of the SDM with the rows that refuse their vectors, as in
  * tests/conform/README.md.
@@ -215,7 +215,8 @@ static void every_vector(void **state)
 		if (v->seen == v->want)
 			continue;
 		wrong++;
-		fprintf(stderr, "%s: vector %u: expected %d, saw %d by \"%s\"\n", v->row, i, v->want, v->seen, v->refused ? v->refused->name : "");
+		fprintf(stderr, "%s: vector %u: expected %d, saw %d by \"%s\"\n", v->row, i, v->want, v->seen, v->refused ? v->refused->name
+		       : "");
 	}
 	assert_true(nr_vectors > 1000);
 	assert_int_equal(wrong, 0);
@@ -224,7 +225,7 @@ static void every_vector(void **state)
 /* Rows that another row repeats in every state that exists, so that no vector can need them; with what repeats them. */
 static const struct { const char *name, *by; } repeated[] = {
 	{ "entry to SMM, or end of dual-monitor treatment, outside SMM", "reserved bits of the VM-entry controls: neither is offered" },
-	{ "IA-32e mode guest of a 32-bit host", "the two rows on the mode now: a 64-bit L1 has a 64-bit host, a 32-bit L1 no IA-32e guest" },
+	{ "IA-32e mode guest of a 32-bit host", "the rows on the mode now: a 64-bit L1 has a 64-bit host, a 32-bit L1 no IA-32e guest" },
 	{ "IA-32e mode guest entered from outside IA-32e mode", "the row before, and a 32-bit L1 has a 32-bit host" },
 };
 
@@ -261,7 +262,8 @@ static u32 unneeded(const struct check *rows, u32 n)
 static void mutations(void **state)
 {
 	(void)state;
-	assert_int_equal(unneeded(checks_ctl, nr_checks_ctl) + unneeded(checks_host, nr_checks_host) + unneeded(checks_guest, nr_checks_guest), 0);
+	assert_int_equal(unneeded(checks_ctl, nr_checks_ctl) + unneeded(checks_host, nr_checks_host) + unneeded(checks_guest,
+	       nr_checks_guest), 0);
 }
 
 /* ---- the table ---- */
