@@ -25,6 +25,7 @@
 #define C1_HYPERVISOR BIT(31)
 /* CPUID.1:EDX */
 #define D1_MCE BIT(7)
+#define D1_APIC BIT(9)
 #define D1_MCA BIT(14)
 #define D1_DS BIT(21)
 #define D1_ACPI BIT(22)
@@ -59,6 +60,8 @@ static void leaf_1(struct vcpu *v, struct cpuid_regs *r)
 	if (vcpu_read_cr4() & CR4_OSXSAVE)
 		r->ecx |= C1_OSXSAVE;
 	r->edx &= ~(D1_MCE | D1_MCA | D1_DS | D1_ACPI | D1_TM);
+	if (!(v->vlapic->base_msr & APIC_BASE_EN)) /* SDM 3A, Enabling or Disabling the Local APIC */
+		r->edx &= ~D1_APIC;
 	r->ebx = (r->ebx & 0x0000ffff) | v->core.apic_id << 24 | (v->core.vm->nr_vcpus & 0xff) << 16;
 }
 

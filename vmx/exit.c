@@ -25,12 +25,17 @@ static bool doubles(u8 first, u8 second)
 	return (contributory(first) && contributory(second)) || (first == VEC_PF && (contributory(second) || second == VEC_PF));
 }
 
+/* Faults push RF = 1 (SDM 3A, Instruction-Breakpoint Exception Condition); injection pushes what the guest's RFLAGS say. */
+static bool is_fault(u8 vec) { return vec != VEC_DB && vec != VEC_BP && vec != VEC_DF && vec != VEC_MC; }
+
 enum exit_action vcpu_inject_exception(struct vcpu *v, u8 vector, bool has_error, u32 error)
 {
 	struct vcpu_event *e = &v->event;
 	bool pending_exception = (e->info & INTR_VALID) && FIELD_GET(INTR_TYPE, e->info) == INTR_HW_EXCEPTION;
 	if (!(vmread(VMCS_GUEST_CR0) & CR0_PE)) /* real mode pushes none, and VM entry would refuse one */
 		has_error = false;
+	if (is_fault(vector))
+		vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
 	if (nested_exception_exits(v, vector, has_error, error))
 		return EXIT_RESUME;
 	if (pending_exception) {

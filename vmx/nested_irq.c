@@ -78,14 +78,15 @@ static bool give_nmi(struct vcpu *v, struct moment *m)
 			m->ours |= PROC_MTF;
 			return false;
 		}
-		v->nmi_pending = false;
+		vcpu_nmi_done(v);
 		reflect_event(v, XR_EXCEPTION_NMI, (u32)(INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_NMI) | VEC_NMI));
 		return true;
 	}
 	if (!blocked && !exit_blocked(m)) {
-		v->nmi_pending = false;
+		vcpu_nmi_done(v);
 		inject(v, m, INTR_NMI, VEC_NMI);
-	} else {
+	}
+	if (v->nmi_pending) {
 		m->ours |= vmx_caps.use_pin & PIN_VIRTUAL_NMI ? PROC_NMI_WINDOW : PROC_MTF;
 	}
 	return false;

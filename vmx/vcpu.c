@@ -173,6 +173,30 @@ static void take_start(struct vcpu *v)
 		vcpu_enter_protected_mode(v, &v->entry);
 }
 
+void vcpu_post_nmi(struct vcpu *v)
+{
+	__atomic_add_fetch(&v->nmis_posted, 1, __ATOMIC_SEQ_CST);
+	vcpu_request(v, VCPU_REQ_NMI);
+}
+
+/* A processor remembers one NMI while another is handled (SDM 3A, Handling Multiple NMIs): of two that come at once none is lost. */
+static void take_nmis(struct vcpu *v)
+{
+	u32 room = vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCK_NMI ? 1 : 2;
+
+	u32 all = v->nmis_waiting + __atomic_exchange_n(&v->nmis_posted, 0, __ATOMIC_SEQ_CST);
+
+	v->nmis_waiting = MIN(all, MAX(room, v->nmis_waiting));
+	v->nmi_pending = v->nmis_waiting != 0;
+	vcpu_wake(v);
+}
+
+void vcpu_nmi_done(struct vcpu *v)
+{
+	v->nmis_waiting -= v->nmis_waiting != 0;
+	v->nmi_pending = v->nmis_waiting != 0;
+}
+
 void vcpu_take_requests(struct vcpu *v)
 {
 	u32 r = __atomic_exchange_n(&v->requests, 0, __ATOMIC_SEQ_CST);
@@ -188,10 +212,8 @@ void vcpu_take_requests(struct vcpu *v)
 		take_init(v);
 	if (r & VCPU_REQ_SIPI)
 		take_sipi(v);
-	if (r & VCPU_REQ_NMI) {
-		v->nmi_pending = true;
-		vcpu_wake(v);
-	}
+	if (r & VCPU_REQ_NMI)
+		take_nmis(v);
 }
 
 /* ---- the loop ---- */

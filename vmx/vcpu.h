@@ -69,6 +69,8 @@ struct vcpu {
 	struct vcpu_event event;     /* for the level that runs now */
 	u32 injected;                /* what went in with the last entry: interruption information, or 0 */
 	bool nmi_pending;
+	u32 nmis_posted;             /* atomic; not taken yet. With nmis_waiting: what nmi_pending says, counted */
+	u32 nmis_waiting;
 	bool halted_if;              /* an interrupt ends the HLT that halted it */
 	struct cpuid_answer cpuid_cache[CPUID_CACHE];
 	s32 fast_left;               /* exits that may take the fast way before one takes the slow way */
@@ -141,6 +143,10 @@ bool exit_dispatch(struct vcpu *v);
 /* One handler per basic exit reason; NULL = unhandled (kills the VM with a dump). */
 typedef enum exit_action (*exit_fn)(struct vcpu *v);
 extern const exit_fn exit_handlers[];
+/* An NMI for v. Any CPU. */
+void vcpu_post_nmi(struct vcpu *v);
+/* The pending NMI has been delivered. On v's own CPU. */
+void vcpu_nmi_done(struct vcpu *v);
 /* Queue an exception for the next entry. Combines with nothing: an exception during delivery becomes #DF, then triple fault. */
 enum exit_action vcpu_inject_exception(struct vcpu *v, u8 vector, bool has_error, u32 error);
 static inline enum exit_action inject_gp(struct vcpu *v) { return vcpu_inject_exception(v, 13, true, 0); }

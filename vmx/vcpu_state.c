@@ -59,6 +59,7 @@ static void reset_misc(struct vcpu *v)
 	vmwrite(VMCS_GUEST_RSP, 0);
 	v->event = (struct vcpu_event){ 0 };
 	v->nmi_pending = false;
+	v->nmis_waiting = 0;
 }
 
 void vcpu_reset(struct vcpu *v)

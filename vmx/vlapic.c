@@ -195,10 +195,10 @@ static void prepare_nmi(struct vcpu *v)
 	u64 blocked = vmread(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCK_NMI | BLOCK_STI | BLOCK_MOV_SS);
 	if (!blocked && !(v->event.info & INTR_VALID)) {
 		v->event = (struct vcpu_event){ .info = (u32)(INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_NMI) | VEC_NMI) };
-		v->nmi_pending = false;
-	} else if (vmx_caps.use_pin & PIN_VIRTUAL_NMI) {
-		request_window(PROC_NMI_WINDOW);
+		vcpu_nmi_done(v);
 	}
+	if (v->nmi_pending && (vmx_caps.use_pin & PIN_VIRTUAL_NMI))
+		request_window(PROC_NMI_WINDOW);
 }
 
 static void refresh_vmcs(struct vlapic *a)

@@ -51,7 +51,7 @@ static void deliver_one(struct vcpu *v, u32 mode, u8 vector, bool level)
 			vlapic_post(v, vector);
 		break;
 	case MODE_NMI:
-		vcpu_request(v, VCPU_REQ_NMI);
+		vcpu_post_nmi(v);
 		break;
 	case MODE_INIT:
 		vcpu_request(v, VCPU_REQ_INIT);

@@ -5,6 +5,7 @@
  */
 #include "core/errno.h"
 #include "core/x86.h"
+#include "vmx/exit_family.h"
 #include "vmx/vlapic.h"
 
 #define LVT_MASKED BIT(16)
@@ -46,6 +47,7 @@ bool vlapic_msr_base_write(struct vcpu *v, u64 value)
 	bool was_en = a->base_msr & APIC_BASE_EN, was_ext = a->base_msr & APIC_BASE_EXTD;
 	if ((ext && !en) || (was_ext && en && !ext) || (!was_en && ext))
 		return false;
+	cpuid_cache_drop(v); /* CPUID.1:EDX.APIC follows */
 	if (was_en && !en) {
 		vlapic_reset(v);
 		a->base_msr &= ~keep;
