@@ -330,8 +330,10 @@ void vlapic_deadline_write(struct vcpu *v, u64 tsc)
 		return; /* SDM 3A, TSC-Deadline Mode: ignored in the other modes */
 	timer_cancel(&a->slot->timer);
 	a->tsc_deadline = tsc;
-	if (tsc)
-		timer_arm(&a->slot->timer, (s64)(tsc - v->tsc_offset - rdtsc()) < 0 ? rdtsc() : tsc - v->tsc_offset);
+	if (!tsc)
+		return;
+	u64 now = rdtsc(), seen = now + v->tsc_offset, left = tsc > seen ? tsc - seen : 0;
+	timer_arm(&a->slot->timer, left > ~0ull - now ? ~0ull : now + left);
 }
 
 /* ---- life ---- */

@@ -123,7 +123,8 @@ static bool write_lvt(struct vcpu *v, u32 reg, u64 value)
 	if (x2(a) && (value & ~(u64)valid))
 		return false;
 	*reg32(a, reg) = ((u32)value & valid) | (*reg32(a, APIC_SVR) & BIT(8) ? 0 : (u32)LVT_MASKED);
-	if (reg == APIC_LVT_TIMER && ((old ^ value) & BITS(18, 17))) { /* another mode stops the timer */
+	/* SDM 3A, TSC-Deadline Mode: transitions to and from it disarm the timer; between the others the count goes on. */
+	if (reg == APIC_LVT_TIMER && ((old ^ value) & BIT(18))) {
 		timer_cancel(&a->slot->timer);
 		a->tsc_deadline = 0;
 		*reg32(a, APIC_TMICT) = 0;
