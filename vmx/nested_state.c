@@ -278,7 +278,7 @@ static void put_ept_and_vpid(struct vcpu *v, bool dirty)
 	const struct vmcs12 *f = &n->v12;
 	u16 vpid12 = proc2_12(f, PROC2_VPID) ? (u16)f->VPID : 0;
 
-	if (!dirty && n->ept && n->ept->pt.root.v != HPA_NONE.v) { /* the same table, and what vmcs02 names */
+	if (!dirty && !n->nr_newly_dirty && n->ept && n->ept->pt.root.v != HPA_NONE.v) { /* the same table, and what vmcs02 names */
 		if (!vpid12)
 			ept_flush_vpid(n->vpid02);
 		if (vpid12 == n->vpid12)
