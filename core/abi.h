@@ -32,6 +32,7 @@
 #define NEST_ABI_VERSION 2u
 
 #define NEST_FEAT_NIC (1u << 0)  /* HC_NIC_* present */
+#define NEST_FEAT_DELEGATE (1u << 4)   /* VMCS pages may delegate */
 #define NEST_FEAT_VMCS_PAGE (1u << 2) /* HC_VMX_ASSIST; only where the VM may use VMX */
 #define NEST_FEAT_PI (1u << 1)   /* the outer can post into descriptors given to HC_NIC_IRQ_SET */
 
@@ -198,6 +199,15 @@ enum nest_hypercall {
 #define NEST_GROUP_HOST (1u << 4)      /* the host state */
 #define NEST_GROUPS_ALL ((1u << 5) - 1)
 
+/*
+ * Delegation (NEST_FEAT_DELEGATE), for flat nesting. A VMCS page whose guest is an inner Nestling that uses VMCS pages itself may name that
+ * guest's assist page in `delegate` (an address in the guest's own memory; read with NEST_GROUP_CONTROLS). The outer then performs the
+ * guest's VMLAUNCH and VMRESUME of VMCS pages itself, composing all the VMCSs and EPTs of the chain, and hands exits of what runs
+ * there straight to whom they belong to; and so on inward, from page to page, so any depth costs two hardware exits per reflected
+ * exit. All else is as without. What the delegating level is shown of it are only exits that are its own: of its guest, with the
+ * guest's state at its last VMRESUME; what it then injects into its guest ends the stay further in by an exit to its guest. A VMCS page
+ * entered this way has no MSR areas, and its owner is steady (NEST_ASSIST_STEADY); else the entry fails with error 7.
+ */
 #define NEST_VMCS_NONE (~0ull)
 struct nest_vmx_assist {
 	uint64_t vmcs_page;    /* gpa of the VMCS page that VMLAUNCH and VMRESUME run; NEST_VMCS_NONE: the current VMCS as ever */
@@ -225,7 +235,8 @@ struct nest_vmcs_page {
 	uint32_t abort;        /* VMX-abort indicator */
 	uint32_t launched;     /* launch state, while the page is not current */
 	uint32_t clean;        /* NEST_GROUP_* */
-	uint32_t reserved[12];
+	uint64_t delegate;     /* see "Delegation"; NEST_VMCS_NONE: none */
+	uint32_t reserved[10];
 	uint64_t field[NEST_VMCS_SLOTS]; /* zero-extended; what does not exist is ignored */
 };
 _Static_assert(sizeof(struct nest_vmcs_page) <= 4096, "ABI page");

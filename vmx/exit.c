@@ -242,6 +242,19 @@ static u64 interrupted_event(const struct vcpu *v)
 	return (info & ~INTR_VECTOR) | (vmread(VMCS_GUEST_INTERRUPT_STATUS) >> 8 & 0xff);
 }
 
+/*
+ * The event shall find RFLAGS.RF as it would have been pushed (SDM 3C, Saving RIP, RSP, RFLAGS, and SSP): of one that we injected, as it
+ * was at the entry; of an interrupt, clear. The emulated processor saves it set in any case (tests/machine/README.md).
+ */
+static void restore_rf(struct vcpu *v, u64 type)
+{
+	u64 rflags = vmread(VMCS_GUEST_RFLAGS);
+
+	if (!(v->injected & INTR_VALID) && type != INTR_EXTERNAL && type != INTR_NMI)
+		return;
+	vmwrite(VMCS_GUEST_RFLAGS, (rflags & ~RFLAGS_RF) | (v->injected & INTR_VALID ? v->injected_rf : 0));
+}
+
 void vcpu_requeue_event(struct vcpu *v)
 {
 	u64 info = interrupted_event(v);
@@ -252,6 +265,7 @@ void vcpu_requeue_event(struct vcpu *v)
 	u64 type = FIELD_GET(INTR_TYPE, info);
 	bool soft = type == INTR_SW_INT || type == INTR_PRIV_SW_EXCEPTION || type == INTR_SW_EXCEPTION;
 	v->event.insn_len = soft ? (u32)vmread(VMCS_EXIT_INSN_LEN) : 0;
+	restore_rf(v, type);
 	if (type == INTR_NMI) /* its delivery did not happen: let the next entry block NMIs again */
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~BLOCK_NMI);
 }

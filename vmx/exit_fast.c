@@ -59,6 +59,7 @@ static __inline_always bool fast_cpuid(struct vcpu *v, bool memory)
 	v->gpr[GPR_RCX] = a->r.ecx;
 	v->gpr[GPR_RDX] = a->r.edx;
 	v->core.count.exits[XR_CPUID]++;
+	v->injected = 0; /* nothing goes in with the entry that follows */
 	return true;
 }
 
@@ -82,5 +83,9 @@ u64 *exit_fast_nested(u64 *gpr)
 {
 	struct vcpu *v = container_of(gpr, struct vcpu, gpr[0]);
 
-	return nested_fast_reflect(v, (u32)vmread(VMCS_EXIT_REASON)) ? gpr : NULL;
+	u32 reason = (u32)vmread(VMCS_EXIT_REASON);
+
+	if (reason == XR_VMRESUME && nested_fast_chain(v))
+		return gpr;
+	return nested_fast_reflect(v, reason) ? gpr : NULL;
 }

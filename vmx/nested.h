@@ -20,6 +20,8 @@ void nested_init(void);
 void nested_page_init(void);
 /* May the VM use VMCS pages (core/abi.h)? */
 bool nested_offers_pages(const struct vm *vm);
+/* … and may they delegate? */
+bool nested_delegates(const struct vm *vm);
 /* Per vCPU; cheap until L1 executes VMXON. 0, -ENOMEM. */
 int nested_create(struct vcpu *v);
 void nested_free(struct vcpu *v);
@@ -44,6 +46,7 @@ bool nested_vmx_on(const struct vcpu *v);
 /* nested_fast.c: for vmx/exit_fast.c. True: done, the other VMCS is loaded and has been launched. False: nothing has happened. */
 bool nested_fast_resume(struct vcpu *v);
 bool nested_fast_reflect(struct vcpu *v, u32 reason);
+bool nested_fast_chain(struct vcpu *v); /* VMRESUME of an L2 */
 
 /* The handlers of the VMX instructions (exit_handlers table). */
 enum exit_action exit_vmxon(struct vcpu *v);

@@ -8,69 +8,7 @@
 #include "vmx/nested_priv.h"
 #include "vmx/vmcs.h"
 
-/* ---- life ---- */
-int nested_create(struct vcpu *v)
-{
-	struct nested *n = pages_alloc(&v->core.vm->owner, NESTED_ORDER);
-
-	if (!n)
-		return -ENOMEM;
-	n->vmxon_gpa = n->current_gpa = ~0ull;
-	n->virtual_apic = n->pi_desc = n->apic_access = HPA_NONE;
-	n->vpid02 = vcpu_alloc_vpid();
-	for (u32 i = 0; i < NR_EPT02; i++)
-		n->ept02[i].pt.root = HPA_NONE;
-	v->nested = n;
-	return 0;
-}
-
-void nested_free(struct vcpu *v)
-{
-	struct nested *n = v->nested;
-	struct mem_owner *owner = &v->core.vm->owner;
-
-	if (!n)
-		return;
-	ept02_free_all(v);
-	shadow_free(v);
-	vmcs_destroy(&n->vmcs02, owner);
-	if (n->dummy_page)
-		page_free(owner, n->dummy_page);
-	if (n->msr_bitmap)
-		page_free(owner, n->msr_bitmap);
-	if (n->io_bitmap)
-		pages_free(owner, n->io_bitmap, 1);
-	pages_free(owner, n, NESTED_ORDER);
-	v->nested = NULL;
-}
-
-void nested_put(struct vcpu *v)
-{
-	if (!v->nested)
-		return;
-	vmcs_forget(&v->nested->vmcs02);
-	v->nested->entered = false;
-}
-
-/* INIT and reset take the vCPU out of VMX operation; what its vmcs12 held is lost, as in a processor. */
-void nested_reset(struct vcpu *v)
-{
-	struct nested *n = v->nested;
-
-	if (v->loaded != &v->vmcs01)
-		vcpu_load_vmcs(v, &v->vmcs01);
-	if (!n || !n->vmx_on)
-		return;
-	if (n->current_gpa != ~0ull)
-		n->page ? page_put(n) : shadow_detach(v);
-	n->assist = NULL;
-	ept02_free_all(v);
-	n->vmx_on = false;
-	n->vmxon_gpa = n->current_gpa = ~0ull;
-	v->event = (struct vcpu_event){ 0 };
-}
-
-bool nested_vmx_on(const struct vcpu *v) { return v->nested && v->nested->vmx_on; }
+bool nested_vmx_on(const struct vcpu *v) { return v->nested_base && v->nested_base->vmx_on; }
 
 /* ---- checks ---- */
 static void collect_pdptes(struct vcpu *v, struct check_ctx *c)
@@ -86,7 +24,7 @@ static void collect_pdptes(struct vcpu *v, struct check_ctx *c)
 		c->pdpte[2] = f->GUEST_PDPTE2;
 		c->pdpte[3] = f->GUEST_PDPTE3;
 	} else {
-		c->pdptes_read = !vm_read(v->core.vm, GPA(f->GUEST_CR3 & BITS(31, 5)), c->pdpte, sizeof(c->pdpte));
+		c->pdptes_read = !l1_read(v, f->GUEST_CR3 & BITS(31, 5), c->pdpte, sizeof(c->pdpte));
 	}
 }
 
@@ -98,7 +36,7 @@ static void collect(struct vcpu *v, struct check_ctx *c)
 
 	*c = (struct check_ctx){ .f = f, .caps = &nested_caps, .current_gpa = n->current_gpa };
 	c->l1_long = vmread(VMCS_GUEST_EFER) & EFER_LMA;
-	if (proc12(f, PROC_TPR_SHADOW) && vm_read(v->core.vm, GPA(f->VIRTUAL_APIC_ADDR + 0x80), &c->vtpr, 1))
+	if (proc12(f, PROC_TPR_SHADOW) && l1_read(v, f->VIRTUAL_APIC_ADDR + 0x80, &c->vtpr, 1))
 		c->vtpr = 0;
 	if (f->VMCS_LINK_PTR != ~0ull && region_gpa_ok(f->VMCS_LINK_PTR))
 		c->link_revision = region_read_revision(v, f->VMCS_LINK_PTR);
@@ -124,7 +62,9 @@ void nested_entry_failed(struct vcpu *v, u32 insn_error)
 	struct nested *n = v->nested;
 
 	n->in02_valid = false;
-	vcpu_load_vmcs(v, &v->vmcs01);
+	vcpu_load_vmcs(v, n->vmcs01);
+	struct nested *running = v->nested;
+	v->nested = n; /* whose L1 it is about */
 	if (n->ran) { /* L2 has begun: L1's instruction cannot fail any more */
 		vcpu_kill(v, "the processor refused to continue its guest: VM-instruction error %u", insn_error);
 		return;
@@ -136,6 +76,7 @@ void nested_entry_failed(struct vcpu *v, u32 insn_error)
 		insn_fail(v, (enum vmx_insn_error)insn_error);
 	else
 		insn_fail_invalid();
+	v->nested = running;
 	vcpu_advance(v);
 }
 
@@ -164,11 +105,15 @@ static void load_guest(struct vcpu *v)
 
 	state_enter(v);
 	v->core.count.nested_entries++;
-	u32 failed = msr_area_load(v, f->ENTRY_MSR_LOAD_ADDR, f->ENTRY_MSR_LOAD_COUNT);
-	if (failed)
-		entry_fail(v, XR_ENTRY_MSR_LOAD, failed);
-	if (f->ENTRY_MSR_LOAD_COUNT)
+	if (f->ENTRY_MSR_LOAD_COUNT) {
+		u32 failed = msr_area_load(v, f->ENTRY_MSR_LOAD_ADDR, f->ENTRY_MSR_LOAD_COUNT);
+		if (failed) {
+			entry_fail(v, XR_ENTRY_MSR_LOAD, failed);
+			return;
+		}
 		v->nested->in02_valid = false; /* fields of vmcs02 may have changed under the copy */
+	}
+	chain_continue(v);
 }
 
 bool nested_unchanged(const struct nested *n)
@@ -176,7 +121,7 @@ bool nested_unchanged(const struct nested *n)
 	return n->in02_valid && !(n->dirty & ~(u32)NEST_GROUP_BITMAPS) && check_plain(&n->v12, n->rflags_saved);
 }
 
-static enum exit_action enter(struct vcpu *v, bool launch)
+enum exit_action nested_enter(struct vcpu *v, bool launch)
 {
 	struct nested *n = v->nested;
 	const struct check *bad;
@@ -188,6 +133,8 @@ static enum exit_action enter(struct vcpu *v, bool launch)
 	page_collect(v);
 	if (!may_enter(v, launch, &a))
 		return a;
+	if (n->below && !(n->page && nested_host_steady(n) && !n->v12.ENTRY_MSR_LOAD_COUNT && !n->v12.EXIT_MSR_STORE_COUNT))
+		return insn_fail(v, INSN_ERR_CONTROLS);
 	if (!n->page) {
 		shadow_to_v12(v);
 		n->dirty |= NEST_GROUP_BITMAPS; /* nobody tells when they change */
@@ -218,5 +165,5 @@ static enum exit_action enter(struct vcpu *v, bool launch)
 	return EXIT_RESUME;
 }
 
-enum exit_action exit_vmlaunch(struct vcpu *v) { return enter(v, true); }
-enum exit_action exit_vmresume(struct vcpu *v) { return enter(v, false); }
+enum exit_action exit_vmlaunch(struct vcpu *v) { return nested_enter(v, true); }
+enum exit_action exit_vmresume(struct vcpu *v) { return nested_enter(v, false); }

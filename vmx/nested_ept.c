@@ -141,23 +141,24 @@ void ept02_recheck(struct vcpu *v)
 	}
 }
 
-/* Our own table changed. With vmcs02 loaded a fresh one takes its place at once. */
+/* Our own table changed. A vmcs02 that is loaded gets a fresh one at once, others when they are loaded. */
 void nested_flush_ept(struct vcpu *v)
 {
 	struct nested *n = v->nested;
 
 	if (!n)
 		return;
-	bool running = nested_in_l2(v) && n->ept;
-	ept02_free_all(v);
-	if (!running)
-		return;
-	if (!ept02_select(v, n->v12.EPTP)) {
-		vcpu_kill(v, "no memory left for the tables of its guest");
-		return;
+	struct nested *loaded = v->loaded->engine;
+	bool used = n->ept;
+	for (struct nested *e = v->nested_base; e; e = e->above) {
+		v->nested = e;
+		ept02_free_all(v);
 	}
-	n->in02.EPTP = ept02_pointer(n, v->core.vm);
-	vmwrite(VMCS_EPTP, n->in02.EPTP);
+	if (loaded)
+		chain_refresh(v, loaded);
+	v->nested = n;
+	if (used && n != loaded && !ept02_select(v, n->v12.EPTP))
+		vcpu_kill(v, "no memory left for the tables of its guest");
 }
 
 /* ---- filling ---- */
@@ -212,8 +213,8 @@ static u64 leaf_flags(const struct ept12_walk *w, u64 flags01, bool ad)
 		perm &= ~EPT_WRITE;
 
 	if (flags01 & VM_MAP_DEVICE)
-		return perm | (flags01 & (EPT_MEMTYPE | EPT_IPAT));
-	return ept_leaf_flags(perm, w->memtype) | (w->ipat ? EPT_IPAT : 0);
+		return perm | (flags01 & (EPT_MEMTYPE | EPT_IPAT | VM_MAP_DEVICE));
+	return ept_leaf_flags(perm, w->memtype) | (w->ipat ? EPT_IPAT : 0) | VM_MAP_RAM;
 }
 
 /* The APIC-access page of vmcs12 where L1 has no RAM: the page that stands in for it. */
@@ -222,10 +223,37 @@ static bool is_apic_access(const struct nested *n, u64 l1_gpa)
 	return n->apic_access.v != HPA_NONE.v && ALIGN_DOWN(l1_gpa, PAGE_SIZE) == n->v12.APIC_ACCESS_ADDR;
 }
 
-static bool lookup_ept01(struct vcpu *v, u64 l1_gpa, struct ptab_leaf *out)
+/*
+ * L1 is an L2 of the engine below: its table is what that engine has composed, and composes now if necessary. False: n->far says why;
+ * or it is ours.
+ */
+static bool lookup_below(struct vcpu *v, u64 l1_gpa, u32 need, struct ptab_leaf *out)
+{
+	struct nested *n = v->nested, *b = n->below;
+
+	n->far.engine = NULL;
+	if (!b->ept)
+		return false;
+	if (ptab_walk(&b->ept->pt, l1_gpa, out) && !(need & ~out->flags))
+		return true;
+	v->nested = b;
+	u32 perm, result = ept02_fault(v, l1_gpa, need, &perm);
+	v->nested = n;
+	if (result == L2_FAULT_FILLED)
+		return b->ept && n->ept && ptab_walk(&b->ept->pt, l1_gpa, out);
+	if (result == L2_FAULT_FURTHER_OUT)
+		n->far = b->far;
+	else if (result == L2_FAULT_REFLECT || result == L2_FAULT_MISCONFIG)
+		n->far.engine = b, n->far.gpa = l1_gpa, n->far.result = result, n->far.perm = perm;
+	return false;
+}
+
+static bool lookup_ept01(struct vcpu *v, u64 l1_gpa, u32 need, struct ptab_leaf *out)
 {
 	struct nested *n = v->nested;
 
+	if (n->below)
+		return lookup_below(v, l1_gpa, need, out);
 	if (ptab_walk(&v->core.vm->ept, l1_gpa, out))
 		return true;
 	if (!is_apic_access(n, l1_gpa))
@@ -263,8 +291,8 @@ enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *pe
 		return L2_FAULT_REFLECT;
 	if (!ept12_mark(v, l2_gpa, &w, need & EPT_WRITE))
 		return L2_FAULT_LOG_FULL;
-	if (!lookup_ept01(v, w.l1_gpa, &l01) || (need & ~l01.flags))
-		return L2_FAULT_OURS;
+	if (!lookup_ept01(v, w.l1_gpa, need, &l01) || (need & ~l01.flags))
+		return v->nested->below && v->nested->far.engine ? L2_FAULT_FURTHER_OUT : v->nested->ept ? L2_FAULT_OURS : L2_FAULT_FILLED;
 	u64 size = MIN(w.size, l01.size);
 	struct leaf l = { ALIGN_DOWN(l2_gpa, size), size, leaf_flags(&w, l01.flags, ad), HPA(ALIGN_DOWN(l01.pa.v, size)) };
 	return fill(v, &l);

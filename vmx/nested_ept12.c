@@ -38,7 +38,7 @@ static bool entry_malformed(u64 e, u32 level)
 static u64 *entry_at(struct vcpu *v, u64 l1_gpa)
 {
 	static u64 ones;
-	hpa_t a = vm_gpa_to_hpa(v->core.vm, GPA(l1_gpa), 8);
+	hpa_t a = l1_gpa_to_hpa(v, l1_gpa, 8);
 
 	ones = ~0ull;
 	return a.v == HPA_NONE.v ? &ones : hpa_to_virt(a);
@@ -90,7 +90,7 @@ static void log_write(struct vcpu *v, u64 l2_gpa)
 	struct vmcs12 *f = &v->nested->v12;
 	u64 page = ALIGN_DOWN(l2_gpa, PAGE_SIZE);
 
-	if (vm_write(v->core.vm, GPA(f->PML_ADDR + f->PML_INDEX * 8), &page, sizeof(page)))
+	if (l1_write(v, f->PML_ADDR + f->PML_INDEX * 8, &page, sizeof(page)))
 		return; /* no RAM there: nobody can read it */
 	f->PML_INDEX = (f->PML_INDEX - 1) & 0xffff;
 }
@@ -129,11 +129,24 @@ static bool to_l1(struct vcpu *v, u64 l2_gpa, bool write, u64 *l1_gpa)
 	return w.result == L2_FAULT_FILLED && (!write || (w.perm & EPT_WRITE)) && ept12_mark(v, l2_gpa, &w, write);
 }
 
-bool nested_l2_gpa_to_l1(struct vcpu *v, u64 l2_gpa, u64 *l1_gpa) { return to_l1(v, l2_gpa, false, l1_gpa); }
+/* Down to our own VM. */
+bool nested_l2_gpa_to_l1(struct vcpu *v, u64 l2_gpa, u64 *l1_gpa)
+{
+	struct nested *running = v->nested;
+	bool found = true;
+
+	*l1_gpa = l2_gpa;
+	for (struct nested *n = running; n && found; n = n->below) {
+		v->nested = n;
+		found = to_l1(v, *l1_gpa, false, l1_gpa);
+	}
+	v->nested = running;
+	return found;
+}
 
 hpa_t nested_l2_gpa_to_hpa(struct vcpu *v, u64 l2_gpa, bool write)
 {
 	u64 l1_gpa;
 
-	return to_l1(v, l2_gpa, write, &l1_gpa) ? vm_gpa_to_hpa(v->core.vm, GPA(l1_gpa), 1) : HPA_NONE;
+	return to_l1(v, l2_gpa, write, &l1_gpa) ? l1_gpa_to_hpa(v, l1_gpa, 1) : HPA_NONE;
 }

@@ -90,7 +90,7 @@ static bool l1_bit(struct vcpu *v, u64 gpa, u32 bit)
 {
 	u8 byte;
 
-	return vm_read(v->core.vm, GPA(gpa + bit / 8), &byte, 1) || (byte & BIT(bit % 8));
+	return l1_read(v, gpa + bit / 8, &byte, 1) || (byte & BIT(bit % 8));
 }
 
 #define Q_IO_SIZE BITS(2, 0)
@@ -202,6 +202,19 @@ static void restore_nmi_blocking(u64 qualification)
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, vmread(VMCS_GUEST_INTERRUPTIBILITY) | BLOCK_NMI);
 }
 
+/* Not L1's tables but those of a level further out: an exit of that level's own L2, at an address of that one. */
+static void reflect_far(struct vcpu *v, u64 q)
+{
+	const struct nested *n = v->nested;
+	bool violation = n->far.result == L2_FAULT_REFLECT;
+	struct exit_info i = { .reason = violation ? XR_EPT_VIOLATION : XR_EPT_MISCONFIG, .physical = n->far.gpa };
+
+	if (violation)
+		i.qualification = (q & EPT_RWX) | FIELD_PREP(EPT_QUAL_PERMS, n->far.perm);
+	vcpu_requeue_event(v);
+	chain_reflect(v, n->far.engine, &i);
+}
+
 /* True: done. */
 static bool ept_violation(struct vcpu *v)
 {
@@ -225,6 +238,9 @@ static bool ept_violation(struct vcpu *v)
 	case L2_FAULT_LOG_FULL: /* SDM 3C, Page-Modification Log-Full Events */
 		reflect_as(v, XR_PML_FULL, q & EPT_QUAL_NMI_UNBLOCK);
 		return true;
+	case L2_FAULT_FURTHER_OUT:
+		reflect_far(v, q);
+		return true;
 	case L2_FAULT_NO_MEMORY:
 		vcpu_kill(v, "no memory left for the tables of its guest");
 		return true;
@@ -233,6 +249,9 @@ static bool ept_violation(struct vcpu *v)
 		return false;
 	}
 }
+
+/* After these of L2, what we know of its guests is what a processor would keep: nothing, but their VMCSs in memory. */
+#define CHAIN_ENDS (BIT(XR_VMCLEAR) | BIT(XR_VMPTRLD) | BIT(XR_VMXON) | BIT(XR_VMXOFF) | BIT(XR_INVEPT) | BIT(XR_INVVPID))
 
 /* ---- what is neither L1's nor for the ordinary handlers ---- */
 /* True: done, and v continues in L2. */
@@ -299,10 +318,16 @@ bool nested_exit(struct vcpu *v, u32 reason)
 	}
 	if (reason == XR_EPT_VIOLATION && ept_violation(v))
 		return true;
+	if ((reason == XR_VMLAUNCH || reason == XR_VMRESUME) && chain_enter(v, reason == XR_VMLAUNCH))
+		return true;
+	if (n->above && reason < 64 && (BIT(reason) & CHAIN_ENDS))
+		chain_forget(v, n);
 	if (reason < ARRAY_SIZE(rules) && nested_l1_wants(v, reason)) {
 		nested_reflect(v, full);
 		return true;
 	}
 	vcpu_requeue_event(v);
+	if (n->below && chain_outer_wants(v, reason))
+		return true;
 	return consumed(v, reason);
 }

@@ -13,8 +13,12 @@ static bool quiet(const struct vcpu *v, const struct nested *n)
 {
 	const struct vlapic *a = v->vlapic;
 
+	for (const struct nested *b = n->below; b; b = b->below)
+		if (b->pi_pending)
+			return false;
+
 	return !((READ_ONCE(v->pi->control) & PI_ON) | v->nmi_pending | a->stale | n->pi_pending | n->ours | v->limit | n->vmcs02.limit |
-		 v->vmcs01.limit | (v->event.info & INTR_VALID));
+		 n->vmcs01->limit | (v->event.info & INTR_VALID));
 }
 
 /* VMRESUME of L1. vmcs01 is loaded; afterwards vmcs02 is. */
@@ -25,14 +29,18 @@ bool nested_fast_resume(struct vcpu *v)
 	if (!n || !n->page || !n->entered || --v->fast_left <= 0 || !quiet(v, n) || !insn_in_plain_mode(v))
 		return false;
 	page_collect(v);
-	if (!n->page || !n->launched12 || !nested_unchanged(n) || n->v12.ENTRY_MSR_LOAD_COUNT)
+	if (n->suspended || !n->page || !n->launched12 || !nested_unchanged(n) || n->v12.ENTRY_MSR_LOAD_COUNT || (n->below && !nested_host_steady(n)))
 		return false;
 	if (vmread(VMCS_GUEST_INTERRUPTIBILITY) || (vmx_caps.apicv && (vmread(VMCS_GUEST_INTERRUPT_STATUS) & 0xff)))
 		return false;
 	n->launching = false;
 	state_enter(v);
+	v->injected = 0;
 	v->core.count.nested_entries++;
-	v->core.count.exits[XR_VMRESUME]++;
+	if (n->below)
+		v->core.count.exits_nested[XR_VMRESUME]++;
+	else
+		v->core.count.exits[XR_VMRESUME]++;
 	return true;
 }
 
@@ -43,10 +51,13 @@ bool nested_fast_reflect(struct vcpu *v, u32 reason)
 
 	if (reason >= 64 || !(BIT(reason) & NESTED_FAST_REASONS) || --v->fast_left <= 0 || !n->page || !quiet(v, n))
 		return false;
+	if ((n->above || n->delegate != NEST_VMCS_NONE) && (BIT(reason) & NESTED_VMX_REASONS))
+		return false;
 	if (n->v12.EXIT_MSR_STORE_COUNT || !nested_host_steady(n) || n->activity02 != ACTIVITY_ACTIVE || !nested_l1_wants(v, reason))
 		return false;
 	n->entered = n->ran = true;
 	v->core.count.exits_nested[reason]++;
 	nested_reflect(v, reason);
+	v->injected = 0;
 	return true;
 }

@@ -88,7 +88,7 @@ static bool load_pdptes(struct vcpu *v, const struct vmcs12 *f)
 
 	if ((f->EXIT_CONTROLS & EXIT_HOST_64) || !(f->HOST_CR4 & CR4_PAE))
 		return true;
-	if (vm_read(v->core.vm, GPA(f->HOST_CR3 & BITS(31, 5)), pdpte, sizeof(pdpte)) || !check_pdptes(&nested_caps, pdpte))
+	if (l1_read(v, f->HOST_CR3 & BITS(31, 5), pdpte, sizeof(pdpte)) || !check_pdptes(&nested_caps, pdpte))
 		return false;
 	for (u32 i = 0; i < 4; i++)
 		vmwrite(VMCS_GUEST_PDPTE0 + 2 * i, pdpte[i]);
@@ -125,7 +125,7 @@ bool nested_host_steady(const struct nested *n)
 {
 	const struct vmcs12 *f = &n->v12;
 
-	return n->page && n->host_loaded && n->assist && (READ_ONCE(n->assist->flags) & NEST_ASSIST_STEADY) && proc2_12(f, PROC2_VPID) &&
+	return n->page && (n->host_loaded || n->below) && n->assist && (READ_ONCE(n->assist->flags) & NEST_ASSIST_STEADY) && proc2_12(f, PROC2_VPID) &&
 	       (f->EXIT_CONTROLS & EXIT_HOST_64) && !f->EXIT_MSR_LOAD_COUNT;
 }
 
@@ -144,7 +144,8 @@ void host_state_load(struct vcpu *v, bool l2_ran, bool nmi)
 	const struct vmcs12 *f = &n->v12;
 	struct carried c = { n->in02.GUEST_EFER, n->in02.GUEST_PAT };
 
-	vcpu_load_vmcs(v, &v->vmcs01);
+	vcpu_load_vmcs(v, n->vmcs01);
+	chain_loaded(v, n);
 	if (!l2_ran)
 		c = (struct carried){ vmread(VMCS_GUEST_EFER), vmread(VMCS_GUEST_PAT) };
 	v->event = (struct vcpu_event){ 0 };

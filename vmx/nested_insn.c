@@ -77,23 +77,6 @@ static bool vmxon_permitted(struct vcpu *v)
 	       vcpu_read_msr(v, MSR_FEATURE_CONTROL, &fc) && (fc & FEATURE_CONTROL_LOCK) && (fc & FEATURE_CONTROL_VMXON);
 }
 
-/* What VMX operation needs of us, on its first use. */
-static int allocate(struct vcpu *v)
-{
-	struct nested *n = v->nested;
-	struct mem_owner *owner = &v->core.vm->owner;
-
-	if (!n->dummy_page)
-		n->dummy_page = page_alloc(owner);
-	if (!n->msr_bitmap)
-		n->msr_bitmap = page_alloc(owner);
-	if (!n->io_bitmap)
-		n->io_bitmap = pages_alloc(owner, 1);
-	if (!n->dummy_page || !n->msr_bitmap || !n->io_bitmap || shadow_create(v))
-		return -ENOMEM;
-	return n->vmcs02.page ? 0 : vmcs_create(&n->vmcs02, owner);
-}
-
 static void enter_vmx(struct vcpu *v, u64 region)
 {
 	struct nested *n = v->nested;
@@ -123,7 +106,7 @@ enum exit_action exit_vmxon(struct vcpu *v)
 		return EXIT_INJECT;
 	if (!region_gpa_ok(region) || region_read_revision(v, region) != NESTED_REVISION)
 		return insn_fail_invalid();
-	if (allocate(v)) {
+	if (nested_allocate(v)) {
 		log_limited(4, "%s: VMXON refused: the VM's memory limit leaves no room for the nested engine", v->core.vm->cfg->name);
 		return insn_fail_invalid();
 	}
@@ -137,6 +120,7 @@ enum exit_action exit_vmxoff(struct vcpu *v)
 
 	if (!insn_allowed(v, &a))
 		return a;
+	chain_forget(v, v->nested);
 	region_put(v);
 	ept02_free_all(v);
 	v->nested->vmx_on = false;

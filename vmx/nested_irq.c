@@ -28,10 +28,10 @@ bool nested_take_notification(struct vcpu *v, u8 vector)
 {
 	if (!nested_in_l2(v))
 		return false;
-	const struct vmcs12 *f = &v->nested->v12;
+	const struct vmcs12 *f = &v->nested_base->v12;
 	if (!pin12(f, PIN_POSTED_INT) || f->PI_NOTIFICATION_VECTOR != vector)
 		return false;
-	v->nested->pi_pending = true; /* no VMCS here: the scheduler asks about vCPUs that are not current, too */
+	v->nested_base->pi_pending = true; /* no VMCS here: the scheduler asks about vCPUs that are not current, too */
 	vcpu_wake(v);
 	return true;
 }
@@ -158,6 +158,9 @@ void nested_before_entry(struct vcpu *v)
 {
 	if (!nested_in_l2(v))
 		return;
+	while (v->nested->below && chain_before_entry(v)) /* each time further out, or at the next level's L1 */
+		if (!nested_in_l2(v))
+			return;
 	struct nested *n = v->nested;
 	if (n->trap_due) { /* SDM 3C, Monitor Trap Flag: before any event that could be delivered now */
 		n->trap_due = false;
@@ -168,7 +171,7 @@ void nested_before_entry(struct vcpu *v)
 	if (n->pi_pending)
 		irq_drain_l2(v);
 	struct moment m = { .event = v->event.info & INTR_VALID };
-	if (v->nmi_pending || vlapic_pending(v) >= 0) {
+	if (!n->below && (v->nmi_pending || vlapic_pending(v) >= 0)) { /* above the base they are dealt with */
 		m.blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
 		if (v->nmi_pending && give_nmi(v, &m))
 			return;
@@ -189,7 +192,8 @@ bool nested_take_init(struct vcpu *v)
 		v->nested->init_blocked = 1;
 		return true;
 	}
-	reflect_event(v, XR_INIT, 0);
+	struct exit_info i = { .reason = XR_INIT };
+	chain_reflect(v, v->nested_base, &i);
 	vcpu_wake(v); /* L2 may have been halted; L1 is not */
 	return true;
 }

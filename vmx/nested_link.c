@@ -16,7 +16,7 @@ bool link_wants(struct vcpu *v, bool write)
 	u64 encoding = insn_register2(v), bitmap = write ? f->VMWRITE_BITMAP : f->VMREAD_BITMAP;
 	u8 byte;
 
-	return encoding >= ENCODINGS || vm_read(v->core.vm, GPA(bitmap + encoding / 8), &byte, 1) || (byte & BIT(encoding % 8));
+	return encoding >= ENCODINGS || l1_read(v, bitmap + encoding / 8, &byte, 1) || (byte & BIT(encoding % 8));
 }
 
 /* The rest of the instruction's "Operation", in its order. True: the linked VMCS is to be accessed. */
@@ -56,7 +56,7 @@ bool link_vmfunc(struct vcpu *v)
 
 	if (function != 0 || !(n->v12.VMFUNC_CONTROLS & VMFUNC_EPTP_SWITCHING) || index >= EPTP_LIST)
 		return false;
-	if (vm_read(v->core.vm, GPA(n->v12.EPTP_LIST_ADDR + index * 8), &eptp, sizeof(eptp)) || !check_eptp(&nested_caps, eptp))
+	if (l1_read(v, n->v12.EPTP_LIST_ADDR + index * 8, &eptp, sizeof(eptp)) || !check_eptp(&nested_caps, eptp))
 		return false;
 	n->v12.EPTP = eptp;
 	if (!ept02_select(v, eptp)) {

@@ -60,7 +60,7 @@ static bool ept12_allows(struct vcpu *v, struct l1_walk *w, u64 gpa, bool table)
 
 static void *entry_map(struct vcpu *v, u64 gpa, u32 size, bool write)
 {
-	hpa_t a = nested_in_l2(v) ? nested_l2_gpa_to_hpa(v, gpa, write) : vm_gpa_to_hpa(v->core.vm, GPA(gpa), size);
+	hpa_t a = nested_in_l2(v) ? nested_l2_gpa_to_hpa(v, gpa, write) : l1_gpa_to_hpa(v, gpa, size);
 
 	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
 }

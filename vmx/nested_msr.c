@@ -37,7 +37,7 @@ u32 msr_area_load(struct vcpu *v, u64 gpa, u64 count)
 	for (u64 i = 0; i < count; i++) {
 		struct msr_entry e;
 
-		if (i >= area_max() || vm_read(v->core.vm, GPA(gpa + i * sizeof(e)), &e, sizeof(e)) || !load_allowed(v, &e) ||
+		if (i >= area_max() || l1_read(v, gpa + i * sizeof(e), &e, sizeof(e)) || !load_allowed(v, &e) ||
 		    !vcpu_write_msr(v, e.index, e.data))
 			return (u32)i + 1;
 	}
@@ -56,12 +56,12 @@ static bool read_for_store(struct vcpu *v, u32 msr, u64 *value)
 u32 msr_area_store(struct vcpu *v, u64 gpa, u64 count)
 {
 	for (u64 i = 0; i < count; i++) {
-		gpa_t at = GPA(gpa + i * sizeof(struct msr_entry));
+		u64 at = gpa + i * sizeof(struct msr_entry);
 		struct msr_entry e;
 
-		if (i >= area_max() || vm_read(v->core.vm, at, &e, sizeof(e)) || !store_allowed(v, &e) ||
+		if (i >= area_max() || l1_read(v, at, &e, sizeof(e)) || !store_allowed(v, &e) ||
 		    !read_for_store(v, e.index, &e.data) ||
-		    vm_write(v->core.vm, GPA(at.v + offsetof(struct msr_entry, data)), &e.data, sizeof(e.data)))
+		    l1_write(v, at + offsetof(struct msr_entry, data), &e.data, sizeof(e.data)))
 			return (u32)i + 1;
 	}
 	return 0;

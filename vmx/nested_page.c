@@ -8,6 +8,7 @@
 #include "core/errno.h"
 #include "core/hypercall.h"
 #include "vmx/nested_priv.h"
+#include "vmx/vmcs.h"
 
 static const u64 width_mask[4] = { 0xffff, ~0ull, 0xffffffff, ~0ull };
 
@@ -15,7 +16,7 @@ static const u64 width_mask[4] = { 0xffff, ~0ull, 0xffffffff, ~0ull };
 
 static void *map(struct vcpu *v, u64 gpa)
 {
-	hpa_t a = vm_gpa_to_hpa(v->core.vm, GPA(gpa), PAGE_SIZE);
+	hpa_t a = l1_gpa_to_hpa(v, gpa, PAGE_SIZE);
 
 	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
 }
@@ -80,6 +81,8 @@ void page_collect(struct vcpu *v)
 		n->segments_in_page = false;
 	if (n->dirty & NEST_GROUP_HOST)
 		n->host_loaded = false;
+	if (n->dirty & NEST_GROUP_CONTROLS)
+		n->delegate = nested_delegates(v->core.vm) ? READ_ONCE(n->page->delegate) : NEST_VMCS_NONE;
 	take(n, n->dirty);
 }
 
@@ -139,6 +142,7 @@ void page_put(struct nested *n)
 	WRITE_ONCE(n->page->launched, n->launched12);
 	WRITE_ONCE(n->page->clean, 0);
 	n->page = NULL;
+	n->delegate = NEST_VMCS_NONE;
 	n->segments_in_page = false;
 	n->current_gpa = ~0ull;
 }
@@ -160,8 +164,13 @@ static s64 hc_vmx_assist(struct hc_call *c)
 			return -EFAULT;
 	}
 	v->nested->assist = page;
+	if (outer_features() & NEST_FEAT_DELEGATE)
+		vmcs_delegate(&v->vmcs01, gpa);
 	return 0;
 }
+
+/* Flat nesting rests on virtual-interrupt delivery at every level. */
+bool nested_delegates(const struct vm *vm) { return nested_offers_pages(vm) && !vm->cfg->vmx_pages && vmx_caps.posted && vmx_caps.vpid; }
 
 bool nested_offers_pages(const struct vm *vm) { return vm->cfg->vmx && !vm->cfg->vmx_plain; }
 

@@ -5,7 +5,7 @@
  * Invariant: all that we act on of a vmcs12 is in our own memory (struct vmcs12) before it is checked, and is not read
  * again from L1's memory afterwards. Addresses in it are translated through the VM's EPT at each VM entry.
  *
- * Files: fields (encodings) · cap (what L1 may use) · fast (the shortest way) · region, page (VMCS regions and VMCS pages in L1's
+ * Files: fields (encodings) · cap (what L1 may use) · chain (flat nesting: engines above each other) · life · fast (the shortest way) · region, page (VMCS regions and VMCS pages in L1's
  * memory) · link (what L2 does with what vmcs12 names) · insn, mem (VMX instructions and
  * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
  * words, masks, bitmaps) · state (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
@@ -76,10 +76,34 @@ struct ept02 {
 #define BITMAP_WORDS 64
 struct open_words { u16 nr; u16 word[BITMAP_WORDS]; };
 
+/* The control words of a vmcs02: nested_merge.c. */
+struct merged {
+	u32 pin, proc, proc2, exit, entry, exception_bitmap;
+	u64 tsc_offset;
+	u64 cr0_mask, cr4_mask, cr0_shadow, cr4_shadow, cr0, cr4;
+};
+
 /* Things of ours that vmcs02 asks for on top of vmcs12, by processor-based control bit. */
 #define OURS_DYNAMIC (PROC_MTF | PROC_INT_WINDOW | PROC_NMI_WINDOW)
 
+/* Engines above the base; what lies deeper is trapped and emulated by the innermost of them. Bounds our stack, too. */
+#define CHAIN_MAX 7
+struct exit_info;
 struct nested {
+	struct nested *below;        /* runs L1, which is then an L2 there: flat nesting (nested_chain.c); NULL: L1 is our own VM */
+	u32 height;                  /* engines below */
+	struct nested *above;        /* runs the guest of L2, if L1 delegates that; made on first use */
+	struct nested *suspended;    /* what ran further in when L1 got an exit; continues with L1's next entry */
+	struct vmcs *vmcs01;         /* runs L1 */
+	u64 delegate;                /* L2's assist page, in L2's memory; NEST_VMCS_NONE: not delegated */
+	u64 assist_gpa;              /* what assist was translated from, if below */
+	struct vcpu_event event_kept; /* of L2, while it is suspended */
+	u64 root_rip;                /* of L2, while something further in is suspended */
+	u16 status01;                /* guest-interrupt status of L1 while vmcs02 is loaded, if below */
+	u32 policy_seen, policy_made; /* likewise for the control words */
+	u32 bitmaps_seen;            /* bitmaps_made of below when ours were merged */
+	u32 bitmaps_made;            /* changes with each merge */
+	struct merged merged;        /* the control words of vmcs02 */
 	bool vmx_on;
 	u64 vmxon_gpa;               /* ~0: none */
 	u64 current_gpa;             /* gpa of the current vmcs12; ~0: none */
@@ -123,6 +147,7 @@ struct nested {
 	struct ept02 ept02[NR_EPT02];
 	struct ept02 *ept;           /* of the vmcs12 that runs; NULL: it has no EPT */
 	u32 ept_round;
+	struct { struct nested *engine; u64 gpa; u32 result, perm; } far; /* see L2_FAULT_FURTHER_OUT */
 	u64 newly_dirty[NEWLY_DIRTY]; /* pages of L2 whose dirty flag we have set since its last entry: ept02_recheck */
 	u32 nr_newly_dirty;
 
@@ -196,11 +221,6 @@ struct merge_policy {
 	bool pi_hw;                        /* let the CPU process L2's descriptor */
 	u64 tsc_offset;                    /* of vmcs01 */
 };
-struct merged {
-	u32 pin, proc, proc2, exit, entry, exception_bitmap;
-	u64 tsc_offset;
-	u64 cr0_mask, cr4_mask, cr0_shadow, cr4_shadow, cr0, cr4;
-};
 void merge_controls(struct merged *out, const struct vmcs12 *f, const struct merge_policy *p);
 u64 merge_tsc_offset(const struct vmcs12 *f, u64 offset01);
 /* What L1 finds in the CR0/CR4 fields after an exit: undo the merge. real, shadow: of vmcs02. */
@@ -211,6 +231,35 @@ void open_words_find(struct open_words *o, const u64 *ours, u32 words);
 void merge_bitmap(u64 *dst, const struct open_words *o, const u64 *ours, const u64 *l1);
 /* Words of the x2APIC range: pass only what vmcs12 virtualises and lets pass. */
 void merge_x2apic(u64 *dst, const struct vmcs12 *f, const u64 *l1);
+
+/* ---- nested_chain.c ---- */
+/*
+ * VMLAUNCH or VMRESUME of an L2 whose L1 delegates: vmcs02 is loaded. True: done: its guest runs, or the instruction has failed.
+ * False: it is L1's to do.
+ */
+bool chain_enter(struct vcpu *v, bool launch);
+/* An instruction of L2 that what we keep of the levels further in may not outlive. */
+void chain_forget(struct vcpu *v, struct nested *n);
+/* An exit that n's vmcs12 does not want, but a level further out. True: it has it. v->nested is the engine that exited. */
+bool chain_outer_wants(struct vcpu *v, u32 reason);
+/* The exit is n's L1's, whatever runs further in. Afterwards n->vmcs01 is loaded. */
+void chain_reflect(struct vcpu *v, struct nested *n, const struct exit_info *info);
+/* L1 has entered L2 again (vmcs02 loaded, v->event taken): if something further in is suspended, that goes on. */
+void chain_continue(struct vcpu *v);
+/* Before an entry of something further in: what waits for the levels between. True: one of them runs now. */
+bool chain_before_entry(struct vcpu *v);
+/* vmcs01 of n is loaded for L1 to go on, without an entry: its EPT may have been dropped meanwhile, its interrupts have moved. */
+void chain_loaded(struct vcpu *v, struct nested *n);
+/* The EPT of the loaded vmcs02 of n, likewise. */
+void chain_refresh(struct vcpu *v, struct nested *n);
+/* All engines of v, from the outermost inward: for (n = v->nested_base; n; n = n->above). */
+
+/* ---- L1's memory, by its own physical addresses ---- */
+/* size bytes within one page; HPA_NONE: no RAM there. */
+hpa_t l1_gpa_to_hpa(struct vcpu *v, u64 gpa, u64 size);
+/* 0, -EFAULT. */
+int l1_read(struct vcpu *v, u64 gpa, void *buf, u64 len);
+int l1_write(struct vcpu *v, u64 gpa, const void *buf, u64 len);
 
 /* ---- nested_region.c ---- */
 /* gpa is a legal operand of VMPTRLD and company: page-aligned, inside the physical-address width. */
@@ -258,7 +307,14 @@ void state_set_ours(struct nested *n, u32 ours);
 u64 state_cr0_owned(const struct vcpu *v);
 u64 state_cr4_owned(const struct vcpu *v);
 
+/* ---- nested_life.c ---- */
+int nested_allocate(struct vcpu *v) __must_check;
+/* The engine above n, made if necessary; NULL: no memory. */
+struct nested *nested_above(struct vcpu *v, struct nested *n);
+
 /* ---- nested_entry.c ---- */
+/* VMLAUNCH, VMRESUME of the L1 of v->nested. EXIT_RESUME: L2 is to run, or L1 at its host state; else L1's instruction has failed. */
+enum exit_action nested_enter(struct vcpu *v, bool launch);
 /* VM entry failed after the checks of controls and host state: L1 continues at its host state. vmcs01 or vmcs02 loaded. */
 void entry_fail(struct vcpu *v, u32 reason, u64 qualification);
 
@@ -299,6 +355,9 @@ bool nested_l1_wants(struct vcpu *v, u32 reason);
 			     BIT(XR_VMWRITE) | BIT(XR_VMXOFF) | BIT(XR_VMXON) | BIT(XR_IO) | BIT(XR_RDMSR) | BIT(XR_WRMSR) | \
 			     BIT(XR_INVEPT) | BIT(XR_RDTSCP) | BIT(XR_INVVPID) | BIT(XR_WBINVD) | BIT(XR_XSETBV))
 
+#define NESTED_VMX_REASONS (BIT(XR_VMCLEAR) | BIT(XR_VMLAUNCH) | BIT(XR_VMPTRLD) | BIT(XR_VMRESUME) | BIT(XR_VMXOFF) | BIT(XR_VMXON) | \
+			    BIT(XR_INVEPT) | BIT(XR_INVVPID))
+
 /* ---- nested_msr.c ---- */
 /* 0, or the number of the entry that failed (1 = first). Precondition: load: the VMCS of the level that gets them is loaded. */
 u32 msr_area_load(struct vcpu *v, u64 gpa, u64 count);
@@ -311,6 +370,8 @@ struct exit_info {
 	u64 qualification, linear, physical;
 	u64 intr_info, intr_error, idt_info, idt_error, insn_len, insn_info;
 };
+/* From the loaded VMCS. */
+void exit_info_read(struct exit_info *i);
 /* L2 stops, L1 continues at its host state. Precondition: vmcs02 loaded; afterwards vmcs01 is. */
 void reflect(struct vcpu *v, const struct exit_info *info);
 /* An exit that did not happen in the hardware (interrupt, NMI, INIT for L1). */
@@ -336,6 +397,7 @@ enum l2_fault {
 	L2_FAULT_REFLECT,  /* ept12 forbids it: EPT violation of L1 */
 	L2_FAULT_MISCONFIG,/* ept12 is malformed */
 	L2_FAULT_OURS,     /* allowed by L1, but neither RAM nor a passed-through page of L1 */
+	L2_FAULT_FURTHER_OUT, /* refused by the tables of a level further out: n->far */
 	L2_FAULT_NO_MEMORY,
 	L2_FAULT_LOG_FULL, /* a flag would have to be set, and L1's page-modification log has no room */
 };

@@ -44,7 +44,7 @@ void reflect(struct vcpu *v, const struct exit_info *info)
 	F(intr_info, EXIT_INTR_INFO) F(idt_info, IDT_VECTORING_INFO) F(insn_len, EXIT_INSN_LEN) F(insn_info, EXIT_INSN_INFO)
 #define READ_HW(member, name) vmread_again_to(VMCS_##name, i->member);
 #define READ_MEMORY(member, name) i->member = vmread_memory(VMCS_##name);
-static void read_info(struct exit_info *i)
+void exit_info_read(struct exit_info *i)
 {
 	if (vmcs_in_memory) {
 		EXIT_INFO(READ_MEMORY)
@@ -59,7 +59,7 @@ void nested_reflect(struct vcpu *v, u32 reason)
 {
 	struct exit_info i;
 
-	read_info(&i);
+	exit_info_read(&i);
 	i.reason = reason;
 	reflect(v, &i);
 }
@@ -68,7 +68,7 @@ void reflect_as(struct vcpu *v, u32 reason, u64 qualification)
 {
 	struct exit_info i;
 
-	read_info(&i);
+	exit_info_read(&i);
 	i.reason = reason;
 	i.qualification = qualification;
 	reflect(v, &i);

@@ -15,7 +15,7 @@ bool region_gpa_ok(u64 gpa)
 
 static struct vmcs12_region *region_map(struct vcpu *v, u64 gpa)
 {
-	hpa_t a = vm_gpa_to_hpa(v->core.vm, GPA(gpa), PAGE_SIZE);
+	hpa_t a = l1_gpa_to_hpa(v, gpa, PAGE_SIZE);
 
 	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
 }

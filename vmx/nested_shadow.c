@@ -139,7 +139,7 @@ static void end(struct vcpu *v)
 {
 	if (vmclear(v->nested->shadow->vmcs.hpa) != VMX_OK)
 		panic("VMCLEAR of a shadow VMCS failed");
-	vcpu_load_vmcs(v, &v->vmcs01);
+	vcpu_load_vmcs(v, v->nested->vmcs01);
 }
 
 static void write_list(struct nested *n, const struct shadowed *list, u32 nr)

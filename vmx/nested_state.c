@@ -3,7 +3,7 @@
  *
  * Invariant: a group of fields that is not in n->dirty is in vmcs02 what v12 says (merged where the merge has a say); while
  * in02_valid, n->in02 equals vmcs02 for the fields that go through put(). No address of vmcs12 is put into vmcs02 but through
- * vm_gpa_to_hpa.
+ * l1_gpa_to_hpa.
  */
 #include <string.h>
 
@@ -75,7 +75,7 @@ void nested_set_limit(struct vcpu *v, u32 ticks)
 /* A page that vmcs12 names; outside L1's RAM a page of zeros takes its place (SDM: behaviour there is the platform's). */
 static hpa_t page_or_dummy(struct vcpu *v, u64 gpa)
 {
-	hpa_t a = vm_gpa_to_hpa(v->core.vm, GPA(gpa), PAGE_SIZE);
+	hpa_t a = l1_gpa_to_hpa(v, gpa, PAGE_SIZE);
 
 	return a.v == HPA_NONE.v ? virt_to_hpa(v->nested->dummy_page) : a;
 }
@@ -87,7 +87,7 @@ static void translate_pages(struct vcpu *v)
 
 	n->virtual_apic = proc12(f, PROC_TPR_SHADOW) ? page_or_dummy(v, f->VIRTUAL_APIC_ADDR) : HPA_NONE;
 	n->apic_access = proc2_12(f, PROC2_APIC_ACCESS) ? page_or_dummy(v, f->APIC_ACCESS_ADDR) : HPA_NONE;
-	n->pi_desc = pin12(f, PIN_POSTED_INT) ? vm_gpa_to_hpa(v->core.vm, GPA(f->PI_DESC_ADDR), sizeof(struct pi_desc)) : HPA_NONE;
+	n->pi_desc = pin12(f, PIN_POSTED_INT) ? l1_gpa_to_hpa(v, f->PI_DESC_ADDR, sizeof(struct pi_desc)) : HPA_NONE;
 	/* FACTS: an emulator wants the descriptor on a page boundary; elsewhere we process it ourselves. */
 	n->pi_hw = vmx_caps.posted && n->pi_desc.v != HPA_NONE.v && IS_ALIGNED(n->pi_desc.v, PAGE_SIZE);
 }
@@ -135,6 +135,17 @@ static void write_constants(struct vcpu *v)
 	n->vmcs02_ready = true;
 }
 
+/* What the VMCS that runs L1 asks for. Its vmcs01 is a vmcs02: what is merged there holds here as our own policy does below. */
+static void policy_of_below(struct merge_policy *p, const struct nested *b)
+{
+	p->pin = b->merged.pin;
+	p->proc = b->merged.proc;
+	p->proc2 = b->merged.proc2;
+	p->exception_bitmap = b->merged.exception_bitmap;
+	p->cr0_owned = b->merged.cr0_mask & ~(CR0_PE | CR0_PG | CR0_WP);
+	p->cr4_owned = b->merged.cr4_mask & ~(CR4_PAE | CR4_PSE | CR4_OSXSAVE | CR4_PKE);
+}
+
 static void put_merged(struct vcpu *v)
 {
 	struct nested *n = v->nested;
@@ -146,9 +157,17 @@ static void put_merged(struct vcpu *v)
 	};
 	struct merged m;
 
+	if (n->below)
+		policy_of_below(&p, n->below);
 	n->cr0_owned02 = p.cr0_owned;
 	n->cr4_owned02 = p.cr4_owned;
 	merge_controls(&m, &n->v12, &p);
+	if (n->below) {
+		m.tsc_offset += n->below->merged.tsc_offset;
+		n->policy_seen = n->below->policy_made;
+	}
+	n->merged = m;
+	n->policy_made++;
 	n->pin02 = m.pin;
 	PUT(n, PIN_CONTROLS, m.pin);
 	n->proc02 = m.proc;
@@ -239,7 +258,7 @@ static void put_pdptes(struct nested *n)
 
 static const u64 *l1_page(struct vcpu *v, bool used, u64 gpa)
 {
-	hpa_t a = used ? vm_gpa_to_hpa(v->core.vm, GPA(gpa), PAGE_SIZE) : HPA_NONE;
+	hpa_t a = used ? l1_gpa_to_hpa(v, gpa, PAGE_SIZE) : HPA_NONE;
 
 	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
 }
@@ -249,7 +268,7 @@ static void merge_io(struct vcpu *v, u32 half, u64 gpa)
 	static const u64 none[PAGE_SIZE / 8];
 	struct nested *n = v->nested;
 	const struct vmcs12 *f = &n->v12;
-	u64 *dst = (u64 *)n->io_bitmap + half * (PAGE_SIZE / 8), *ours = (u64 *)v->io_bitmap_pages + half * (PAGE_SIZE / 8);
+	u64 *dst = (u64 *)n->io_bitmap + half * (PAGE_SIZE / 8), *ours = (u64 *)(n->below ? n->below->io_bitmap : v->io_bitmap_pages) + half * (PAGE_SIZE / 8);
 
 	if (!n->io_open[half].nr) /* nothing of ours passes: ones stay ones */
 		return;
@@ -265,10 +284,11 @@ static void merge_bitmaps(struct vcpu *v)
 	const struct vmcs12 *f = &n->v12;
 	const u64 *l1 = l1_page(v, proc12(f, PROC_MSR_BITMAPS), f->MSR_BITMAP);
 
-	merge_bitmap(n->msr_bitmap, &n->msr_open, v->msr_bitmap_page, l1);
+	merge_bitmap(n->msr_bitmap, &n->msr_open, n->below ? n->below->msr_bitmap : v->msr_bitmap_page, l1);
 	merge_x2apic(n->msr_bitmap, f, l1);
 	merge_io(v, 0, f->IO_BITMAP_A);
 	merge_io(v, 1, f->IO_BITMAP_B);
+	n->bitmaps_made++;
 	vmcs_bitmaps_changed(&n->vmcs02);
 }
 
@@ -324,6 +344,32 @@ static void put_inherited(struct nested *n, const struct l1_state *l1)
 	PUT(n, GUEST_DEBUGCTL, l1->debugctl);
 }
 
+/* While L2 runs, L1's interrupts wait: in its vlapic, which is ours, or where the processor would deliver them from. */
+static void note_interrupts_of_l1(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	u64 status = vmx_caps.apicv ? vmread(VMCS_GUEST_INTERRUPT_STATUS) : 0;
+
+	if (n->below)
+		n->status01 = (u16)status;
+	else if (status & 0xff)
+		v->vlapic->maybe_irr = true;
+}
+
+/* What the engine below lets pass is what may pass here. */
+static void take_bitmaps_of_below(struct nested *n, u32 *dirty)
+{
+	const struct nested *b = n->below;
+
+	n->bitmaps_seen = b->bitmaps_made;
+	memset(n->msr_bitmap, 0xff, PAGE_SIZE);
+	memset(n->io_bitmap, 0xff, 2 * PAGE_SIZE);
+	open_words_find(&n->msr_open, b->msr_bitmap, PAGE_SIZE / 8);
+	open_words_find(&n->io_open[0], b->io_bitmap, PAGE_SIZE / 8);
+	open_words_find(&n->io_open[1], (u64 *)b->io_bitmap + PAGE_SIZE / 8, PAGE_SIZE / 8);
+	*dirty |= NEST_GROUP_BITMAPS;
+}
+
 void state_enter(struct vcpu *v)
 {
 	struct nested *n = v->nested;
@@ -332,8 +378,11 @@ void state_enter(struct vcpu *v)
 	struct l1_state l1;
 
 	read_l1(f, &l1);
-	if (vmx_caps.apicv && (vmread(VMCS_GUEST_INTERRUPT_STATUS) & 0xff))
-		v->vlapic->maybe_irr = true;
+	note_interrupts_of_l1(v);
+	if (n->below && n->bitmaps_seen != n->below->bitmaps_made)
+		take_bitmaps_of_below(n, &dirty);
+	if (n->below && n->policy_seen != n->below->policy_made)
+		dirty |= NEST_GROUP_CONTROLS | NEST_GROUP_REGISTERS;
 	if (dirty & NEST_GROUP_CONTROLS)
 		translate_pages(v);
 	if (dirty & (NEST_GROUP_BITMAPS | NEST_GROUP_CONTROLS))

@@ -114,6 +114,7 @@ void vcpu_load_vmcs(struct vcpu *v, struct vmcs *m)
 {
 	vmcs_load(m);
 	v->loaded = m;
+	v->nested = m->engine ? m->engine : v->nested_base;
 }
 
 /* ---- requests ---- */
@@ -225,6 +226,7 @@ static void write_event(struct vcpu *v)
 	u64 type = FIELD_GET(INTR_TYPE, v->event.info);
 	if (type == INTR_SW_INT || type == INTR_PRIV_SW_EXCEPTION || type == INTR_SW_EXCEPTION)
 		vmwrite(VMCS_ENTRY_INSN_LEN, v->event.insn_len);
+	v->injected_rf = vmread(VMCS_GUEST_RFLAGS) & RFLAGS_RF;
 	v->event.info = 0;
 	v->event.insn_len = 0;
 }

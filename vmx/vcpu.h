@@ -32,6 +32,7 @@ struct vmcs {
 	hpa_t hpa;
 	bool launched;
 	u32 limit;       /* as written: see struct vcpu */
+	struct nested *engine; /* whose vmcs02 it is; NULL: a vmcs01 */
 };
 
 enum vcpu_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_OFF };
@@ -68,6 +69,7 @@ struct vcpu {
 	struct vm_entry_state entry;
 	struct vcpu_event event;     /* for the level that runs now */
 	u32 injected;                /* what went in with the last entry: interruption information, or 0 */
+	u64 injected_rf;             /* RFLAGS.RF when it was injected */
 	bool nmi_pending;
 	u32 nmis_posted;             /* atomic; not taken yet. With nmis_waiting: what nmi_pending says, counted */
 	u32 nmis_waiting;
@@ -80,7 +82,8 @@ struct vcpu {
 	struct pi_desc *pi;          /* always used for posting; processed by the CPU where vmx_caps.posted */
 	hpa_t pi_hpa;
 
-	struct nested *nested;       /* NULL when the VM may not use VMX */
+	struct nested *nested_base;  /* NULL when the VM may not use VMX */
+	struct nested *nested;       /* of nested_base and the engines above it, the one whose L2 runs, else nested_base */
 
 	/* state that VM entries do not switch; saved when another vCPU takes the CPU */
 	bool on_cpu;

@@ -18,6 +18,8 @@ int vmcs_create(struct vmcs *m, struct mem_owner *owner)
 		return -ENOMEM;
 	*(u32 *)m->page = vmcs_in_memory ? NEST_VMCS_REVISION : (u32)vmx_caps.basic & 0x7fffffff;
 	m->hpa = virt_to_hpa(m->page);
+	if (vmcs_in_memory)
+		vmcs_delegate(m, NEST_VMCS_NONE);
 	m->launched = false;
 	if (vmclear(m->hpa) != VMX_OK)
 		panic("VMCLEAR of a fresh region failed");
@@ -39,6 +41,14 @@ void vmcs_bitmaps_changed(const struct vmcs *m)
 {
 	if (vmcs_in_memory)
 		((struct nest_vmcs_page *)m->page)->clean &= ~NEST_GROUP_BITMAPS;
+}
+
+void vmcs_delegate(const struct vmcs *m, u64 assist)
+{
+	struct nest_vmcs_page *p = m->page;
+
+	p->delegate = assist;
+	p->clean &= ~NEST_GROUP_CONTROLS;
 }
 
 void vmcs_load(const struct vmcs *m)

@@ -13,6 +13,8 @@ int vmcs_create(struct vmcs *m, struct mem_owner *owner) __must_check;
 void vmcs_load(const struct vmcs *m);
 /* What its MSR or I/O bitmaps say has changed: an outer that reads our VMCSs from memory wants to know. */
 void vmcs_bitmaps_changed(const struct vmcs *m);
+/* Our outer may run what the guest of this VMCS runs by its own VMCS pages; assist: its assist page, NEST_VMCS_NONE: no more. */
+void vmcs_delegate(const struct vmcs *m, u64 assist);
 /* VMCLEAR on the CPU that has used it: its data are in memory afterwards, the next entry is a VMLAUNCH. */
 void vmcs_forget(struct vmcs *m);
 /* Free the region. Precondition: vmcs_forget on the CPU that used it last. */

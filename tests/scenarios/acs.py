@@ -7,7 +7,7 @@ ISOLATED = 0x1D      # source validation, request redirect, completion redirect,
 
 def check(m):
     ecam = int(m.expect(r"^\[L0\] pci: ECAM at ([0-9a-f]+)")[1], 16)
-    m.expect(r"^\[L0\] nic: igb 01:00\.0: port0 to port6 are its virtual functions")
+    m.expect(r"^\[L0\] nic: igb 01:00\.0: port0 to port6, with 7 virtual functions")
 
     def config(offset):
         answer = m.qmp("human-monitor-command", **{"command-line": f"xp /1xw {ecam + ROOT_PORT + offset:#x}"})
