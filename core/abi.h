@@ -183,8 +183,8 @@ enum nest_hypercall {
  * VMCS pages: a vmcs12 in plain memory, for inners that know us (NEST_FEAT_VMCS_PAGE). The inner writes and reads fields by loads and
  * stores and names the page in its assist page; the outer reads both at VMLAUNCH and VMRESUME only, so neither VMREAD, VMWRITE nor
  * VMPTRLD exits. VMCLEAR with the page's address ends its use; it is executed on the vCPU that used the page last, before
- * another one uses it and before its memory is used for something else. While a VMCS page is current, VMREAD and VMWRITE fail
- * with VMfailInvalid and VMPTRST stores the page's address.
+ * another one uses it and before its memory is used for something else. For the VMX instructions a VMCS page is not a current VMCS:
+ * VMREAD and VMWRITE fail with VMfailInvalid, VMPTRST stores FFFFFFFF_FFFFFFFFh.
  *
  * The outer copies what has changed once and then checks and uses the copy. What has changed it is told by the group bits in
  * `clean`: a set bit says that nothing in that group was written since this vCPU's last VM exit from the page. All bits are set by

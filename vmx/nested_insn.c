@@ -184,7 +184,7 @@ enum exit_action exit_vmptrst(struct vcpu *v)
 
 	if (!insn_allowed(v, &a))
 		return a;
-	gpa = v->nested->current_gpa;
+	gpa = v->nested->page ? ~0ull : v->nested->current_gpa;
 	if (!l1_operand_address(v, vmread(VMCS_EXIT_INSN_INFO), sizeof(gpa), true, &linear) ||
 	    !l1_access_linear(v, linear, &gpa, sizeof(gpa), true))
 		return EXIT_INJECT;

@@ -11,6 +11,7 @@
 #include "guest/lib/traps.h"
 #include "guest/lib/x86.h"
 #include "guest/work/modes.h"
+#include "guest/work/torture_page.h"
 #include "guest/work/work.h"
 
 #define CPUID1_ECX_VMX BIT(5)
@@ -215,6 +216,7 @@ static u32 leaving(void)
 {
 	u32 failed = expect_at(VMCLEAR, (u64)vmcs, 0, "current") + expect(VMREAD, FIELD_PIN, 0, INVALID, "after-vmclear");
 
+	failed += torture_vmcs_pages((u64)vmxon_region);
 	failed += expect(VMLAUNCH, 0, 0, INVALID, "after-vmclear") + expect(VMXOFF, 0, 0, 0, "good");
 	return failed + expect(VMXOFF, 0, 0, FAULT(VEC_UD), "again") + set_vmxe(false, -1, "cr4-vmxe-off") +
 	       clear_cr0(CR0_PG, -1, "cr0-pg-outside-vmx-operation");
