@@ -221,7 +221,7 @@ endif
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo '  Options of make run: DEPTH=1|2  CPUS=n  MACHINE=cosim|qemu|kvm  BUNDLE=directory or cpio'
+	@echo '  Options of make run: DEPTH=n  CPUS=n  MACHINE=cosim|qemu|kvm  BUNDLE=directory or cpio'
 	@echo '                       GUEST=kernel.elf GUEST_CMDLINE="..." GUEST_MODULES="a b"'
 	@echo '                       SCENARIO=switch (a Linux ping through twenty switches), or any name of python3 tests/run.py --list'
 	@echo '  make CC=clang builds with clang into build/clang.'

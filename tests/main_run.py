@@ -26,6 +26,7 @@ import table
 from machine import Ended, Hang, InfrastructureError, Machine
 
 HANG = 300
+MAX_DEPTH = 16  # what is too deep for the machine's memory says so itself
 
 
 def setting(name, default):
@@ -42,8 +43,8 @@ class Run:
         self.count = int(setting("COUNT", "20000"))
         self.scenario = setting("SCENARIO", "main")
         self.dir = paths.BUILD / "run" / f"{self.scenario}-{self.kind}-depth{self.depth}-smp{self.cpus}"
-        if self.depth not in (1, 2):
-            sys.exit("DEPTH is 1 or 2")
+        if not 1 <= self.depth <= MAX_DEPTH:
+            sys.exit(f"DEPTH is 1 to {MAX_DEPTH}")
         if self.cpus not in (1, 2, 4):
             sys.exit("CPUS is 1, 2 or 4")
         if self.scenario != "main" and (self.own_guest or self.own_bundle):
@@ -74,7 +75,8 @@ class Run:
         disk = self.dir / "disk.img"
         image.make_nestling(disk, paths.built("nestling.efi", "Nestling"), self.bundle())
         extra = {"cpu_model": os.environ["CPU_MODEL"]} if os.environ.get("CPU_MODEL") else {}
-        return options.Options(kind=self.kind, cpus=self.cpus, disk=str(disk), **extra)
+        memory = options.Options.memory if self.depth <= 2 else options.MAX_MEMORY
+        return options.Options(kind=self.kind, cpus=self.cpus, disk=str(disk), memory=memory, **extra)
 
 
 def traffic(m, run):
