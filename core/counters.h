@@ -10,7 +10,8 @@
 #include "core/abi.h"
 #include "core/types.h"
 
-#define COUNT_EXIT_REASONS 80
+#define COUNT_EXIT_REASONS 72 /* of those beyond, all in the last place */
+#define COUNT_FAST_REASONS 64
 #define COUNT_HYPERCALLS 64
 
 struct counters {
@@ -18,6 +19,8 @@ struct counters {
 	u64 exits_nested[COUNT_EXIT_REASONS]; /* … taken while the vCPU ran its own guest (vmcs02) */
 	u64 reflected[COUNT_EXIT_REASONS];    /* … of those, handed to the VM (our inner) */
 	u64 exit_tsc[COUNT_EXIT_REASONS];     /* TSC ticks in our handlers (on Bochs: instructions) */
+	u64 fast[COUNT_FAST_REASONS];         /* of exits, those that vmx/exit_fast.c dealt with; a vCPU's own counters have them only here */
+	u64 fast_nested[COUNT_FAST_REASONS];  /* the same of exits_nested */
 	u64 hypercalls[COUNT_HYPERCALLS];
 	u64 nested_entries;                   /* vmcs02 entries */
 	u64 irqs;                             /* interrupts of ours handled while this vCPU was current */
@@ -25,6 +28,15 @@ struct counters {
 	u64 nic_irqs;                         /* of these, from a NIC port */
 	u64 halts;                            /* times it was put to sleep */
 };
+
+/* From a sum of vCPUs' counters: exits and exits_nested are all of them from now on. */
+static inline void counters_add_fast(struct counters *c)
+{
+	for (u32 i = 0; i < COUNT_FAST_REASONS; i++) {
+		c->exits[i] += c->fast[i];
+		c->exits_nested[i] += c->fast_nested[i];
+	}
+}
 
 #define COUNT_PHASES 16
 /* Names of the phases, in order of first use, are given by the guest (HC_PHASE). */

@@ -84,8 +84,14 @@ static bool cmd_kill(u32 n, char *const *word)
 
 #define EXITS_WIDTH 200
 
-/* Sums over the vCPUs; offset: of the array in struct counters. */
-static void show_exits(const struct vm *vm, const char *whose, size_t offset)
+static u64 exits_of_vcpu(const struct counters *c, u32 reason, bool nested)
+{
+	u64 fast = reason < COUNT_FAST_REASONS ? READ_ONCE((nested ? c->fast_nested : c->fast)[reason]) : 0;
+
+	return fast + READ_ONCE((nested ? c->exits_nested : c->exits)[reason]);
+}
+
+static void show_exits(const struct vm *vm, const char *whose, bool nested)
 {
 	char text[EXITS_WIDTH];
 	int n = 0;
@@ -94,7 +100,7 @@ static void show_exits(const struct vm *vm, const char *whose, size_t offset)
 		u64 sum = 0;
 		for (u32 i = 0; i < vm->nr_vcpus; i++)
 			if (vm_vcpu(vm, i))
-				sum += READ_ONCE(((const u64 *)((const char *)&vm_vcpu(vm, i)->count + offset))[reason]);
+				sum += exits_of_vcpu(&vm_vcpu(vm, i)->count, reason, nested);
 		if (!sum)
 			continue;
 		const char *name = report_exit_name(reason);
@@ -114,8 +120,8 @@ static void show_exits(const struct vm *vm, const char *whose, size_t offset)
 static void exits_of(struct vm *vm, void *unused)
 {
 	(void)unused;
-	show_exits(vm, "", offsetof(struct counters, exits));
-	show_exits(vm, "'s guests", offsetof(struct counters, exits_nested));
+	show_exits(vm, "", false);
+	show_exits(vm, "'s guests", true);
 }
 
 static bool cmd_exits(u32 n, char *const *word)

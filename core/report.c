@@ -83,6 +83,7 @@ static void settle(struct vm *vm, void *arg)
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		if (vm_vcpu(vm, i))
 			words_add(&now, &vm_vcpu(vm, i)->count);
+	counters_add_fast(&now);
 	words_add(r->phase[current], &now);
 	words_sub(r->phase[current], &r->start);
 	r->start = now;

@@ -1,8 +1,9 @@
 /*
  * How counts are written: @report lines, each one JSON object
  *   {"level":0,"vm":"inner","phase":"traffic","kind":"exits","VMCALL":3,...}
- * kinds: exits, exits_nested, reflected (by exit reason), exit_instructions (TSC ticks in our handlers by reason),
- * hypercalls (by name), counters. Only counts that are not zero.
+ * kinds: exits, exits_nested, reflected (by exit reason); exits_fast, exits_nested_fast: of exits and exits_nested, those that
+ * vmx/exit_fast.c dealt with; exit_instructions (TSC ticks in our handlers by reason; none is booked for fast ones), hypercalls (by
+ * name), counters. Only counts that are not zero.
  *
  * Invariant: a line is short enough to pass whole through the console lines of every outer (512 characters with their
  * marks); what does not fit goes on in a further line of the same kind.
@@ -59,10 +60,10 @@ static void line_add(struct line *l, const char *name, u64 value)
 	l->counts++;
 }
 
-static void print_by_reason(struct line *l, const char *kind, const u64 *counts, bool always)
+static void print_by_reason(struct line *l, const char *kind, const u64 *counts, u32 nr, bool always)
 {
 	line_begin(l, kind);
-	for (u32 i = 0; i < COUNT_EXIT_REASONS; i++) {
+	for (u32 i = 0; i < nr; i++) {
 		char number[16];
 		const char *name = report_exit_name(i);
 		format(number, sizeof(number), "REASON_%u", i);
@@ -95,10 +96,12 @@ void report_print_counters(const struct vm *vm, const char *phase, const struct 
 {
 	struct line l = { .vm = vm, .phase = phase };
 
-	print_by_reason(&l, "exits", c->exits, first);
-	print_by_reason(&l, "exits_nested", c->exits_nested, first && vm->cfg->vmx);
-	print_by_reason(&l, "reflected", c->reflected, false);
-	print_by_reason(&l, "exit_instructions", c->exit_tsc, false);
+	print_by_reason(&l, "exits", c->exits, COUNT_EXIT_REASONS, first);
+	print_by_reason(&l, "exits_fast", c->fast, COUNT_FAST_REASONS, false);
+	print_by_reason(&l, "exits_nested", c->exits_nested, COUNT_EXIT_REASONS, first && vm->cfg->vmx);
+	print_by_reason(&l, "exits_nested_fast", c->fast_nested, COUNT_FAST_REASONS, false);
+	print_by_reason(&l, "reflected", c->reflected, COUNT_EXIT_REASONS, false);
+	print_by_reason(&l, "exit_instructions", c->exit_tsc, COUNT_EXIT_REASONS, false);
 	print_hypercalls(&l, c->hypercalls);
 	print_counters(&l, c);
 }

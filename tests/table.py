@@ -42,6 +42,46 @@ def level_rows(name, entries, packets):
             yield f"{'':25}hypercalls: {reasons(calls[phase])}"
 
 
+# What is counted by reason, level and handler: kind of report, heading. A fast one never sees the loop; "to it" is what a VM got of its
+# guest's exits, by whatever way, and what was made up for it (an interrupt of its own).
+HANDLERS = (("exits", "exits_fast", "own"), ("exits_nested", "exits_nested_fast", "guest's"))
+
+
+def whole(entries, kind):
+    """Sums over all phases."""
+    sums = {}
+    for phase in spine.by_phase(entries, kind).values():
+        for name, n in phase.items():
+            sums[name] = sums.get(name, 0) + n
+    return sums
+
+
+def handler_columns(name, entries):
+    """(heading, {reason: count}) for a level."""
+    level = name.rsplit("/", 1)[-1]
+    for kind, fast_kind, whose in HANDLERS:
+        every, fast = whole(entries, kind), whole(entries, fast_kind)
+        yield f"{level} {whose}", {r: n - fast.get(r, 0) for r, n in every.items()}
+        yield f"{level} {whose} fast", fast
+    yield f"{level} to it", whole(entries, "reflected")
+
+
+def handler_rows(reports):
+    """Exits by reason x level x handler, the whole run; columns without a count are left out."""
+    columns = [c for name in spine.level_names(reports) for c in handler_columns(name, reports.levels[name]) if any(c[1].values())]
+    if not columns:
+        return
+    sums = {}
+    for _, counts in columns:
+        for reason, n in counts.items():
+            sums[reason] = sums.get(reason, 0) + n
+    widths = [max(len(heading), 8) for heading, _ in columns]
+    yield "exits by reason, level and handler (the whole run; own: of the VM itself, guest's: of what runs in it, to it: handed to the VM)"
+    yield f"  {'':20}" + "".join(f"  {heading:>{w}}" for w, (heading, _) in zip(widths, columns))
+    for reason in sorted((r for r in sums if sums[r]), key=lambda r: (-sums[r], r)):
+        yield f"  {reason:20}" + "".join(f"  {counts.get(reason, 0) or '-':>{w}}" for w, (_, counts) in zip(widths, columns))
+
+
 def guest_rows(name, entries):
     yield f"{name}"
     for e in entries:
@@ -60,3 +100,4 @@ def lines(reports):
             yield from level_rows(name, entries, packets)
         elif any("guest" in e for e in entries):
             yield from guest_rows(name, entries)
+    yield from handler_rows(reports)

@@ -58,7 +58,7 @@ static __inline_always bool fast_cpuid(struct vcpu *v, bool memory)
 	v->gpr[GPR_RBX] = a->r.ebx;
 	v->gpr[GPR_RCX] = a->r.ecx;
 	v->gpr[GPR_RDX] = a->r.edx;
-	v->core.count.exits[XR_CPUID]++;
+	v->core.count.fast[XR_CPUID]++;
 	v->injected = 0; /* nothing goes in with the entry that follows */
 	return true;
 }

@@ -38,9 +38,9 @@ bool nested_fast_resume(struct vcpu *v)
 	v->injected = 0;
 	v->core.count.nested_entries++;
 	if (n->below)
-		v->core.count.exits_nested[XR_VMRESUME]++;
+		v->core.count.fast_nested[XR_VMRESUME]++;
 	else
-		v->core.count.exits[XR_VMRESUME]++;
+		v->core.count.fast[XR_VMRESUME]++;
 	return true;
 }
 
@@ -56,7 +56,7 @@ bool nested_fast_reflect(struct vcpu *v, u32 reason)
 	if (n->v12.EXIT_MSR_STORE_COUNT || !nested_host_steady(n) || n->activity02 != ACTIVITY_ACTIVE || !nested_l1_wants(v, reason))
 		return false;
 	n->entered = n->ran = true;
-	v->core.count.exits_nested[reason]++;
+	v->core.count.fast_nested[reason]++;
 	nested_reflect(v, reason);
 	v->injected = 0;
 	return true;

@@ -357,6 +357,8 @@ static void counts_go_to_their_phase(void **state)
 	assert_int_equal(phase(0, "traffic"), 0);
 	vm_vcpu(vm, 1)->count.exits[10] += 100;
 	vm_vcpu(vm, 0)->count.exits_nested[18] += 5;
+	vm_vcpu(vm, 0)->count.fast[10] += 40;
+	vm_vcpu(vm, 1)->count.fast_nested[18] += 2;
 	vm_vcpu(vm, 0)->count.reflected[18] += 2;
 	vm_vcpu(vm, 0)->count.exit_tsc[18] += 999;
 	vm_vcpu(vm, 0)->count.halts += 1;
@@ -365,8 +367,10 @@ static void counts_go_to_their_phase(void **state)
 	vm_vcpu(vm, 1)->count.exits[10] += 1000;
 	report_print();
 	assert_int_equal(said("boot", "exits", "REASON_10"), 7);
-	assert_int_equal(said("traffic", "exits", "REASON_10"), 1100);
-	assert_int_equal(said("traffic", "exits_nested", "REASON_18"), 5);
+	assert_int_equal(said("traffic", "exits", "REASON_10"), 1140);
+	assert_int_equal(said("traffic", "exits_fast", "REASON_10"), 40);
+	assert_int_equal(said("traffic", "exits_nested", "REASON_18"), 7);
+	assert_int_equal(said("traffic", "exits_nested_fast", "REASON_18"), 2);
 	assert_int_equal(said("traffic", "reflected", "REASON_18"), 2);
 	assert_int_equal(said("traffic", "exit_instructions", "REASON_18"), 999);
 	assert_int_equal(said("traffic", "counters", "halts"), 1);
@@ -378,7 +382,7 @@ static void counts_go_to_their_phase(void **state)
 	report_print();
 	vm_vcpu(vm, 1)->count.exits[10] += 1;
 	report_print();
-	assert_int_equal(said("traffic", "exits", "REASON_10"), 1101);
+	assert_int_equal(said("traffic", "exits", "REASON_10"), 1141);
 	assert_int_equal(said("boot", "exits", "REASON_10"), 7);
 }
 
