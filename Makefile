@@ -17,10 +17,10 @@ CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/confi
 	core/exception.c core/fault.c core/hypercall.c core/idt.S core/insn.c core/insn_emulate.c core/ioapic.c core/irq.c core/libc.c \
 	core/loader.c core/loader_elf.c core/loader_mb1.c core/loader_mb2.c core/main.c core/mem.c core/monitor.c core/outer.c \
 	core/paging.c core/panic.c core/pci.c core/percpu.c core/poweroff.c core/ptab.c core/report.c \
-	core/report_print.c core/symbols.c core/time.c core/vacpi.c core/vdev.c core/vioapic.c core/vm.c core/vm_mem.c \
+	core/report_print.c core/symbols.c core/time.c core/trace.c core/vacpi.c core/vdev.c core/vioapic.c core/vm.c core/vm_mem.c \
 	core/vmisc.c core/vpci.c core/vpic.c core/vuart.c
 VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx/sched.c vmx/ept.c vmx/exit.c \
-	vmx/exit_fast.c vmx/exit_io.c vmx/exit_mmio.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/vlapic.c \
+	vmx/exit_fast.c vmx/exit_io.c vmx/exit_mmio.c vmx/exit_trace.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/vlapic.c \
 	vmx/vlapic_regs.c vmx/vlapic_ipi.c \
 	vmx/nested_cap.c vmx/nested_chain.c vmx/nested_check_ctl.c vmx/nested_check_guest.c vmx/nested_check_host.c vmx/nested_check_plain.c vmx/nested_cr.c \
 	vmx/nested_entry.c vmx/nested_ept.c vmx/nested_ept12.c vmx/nested_exit.c vmx/nested_fast.c vmx/nested_fields.c \
@@ -89,7 +89,7 @@ UNIT_iommu_start_CFLAGS = -Itests/unit/vtd_model
 UNIT_iommu_domain_CFLAGS = -Itests/unit/vtd_model
 UNIT_iommu_events_CFLAGS = -Itests/unit/vtd_model
 
-NIC_FAKES := tests/unit/nic_fakes.c core/ptab.c
+NIC_FAKES := tests/unit/nic_fakes.c tests/unit/trace_off.c core/ptab.c
 IGB_UNDER_TEST := nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
 	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c nic/igb_vf.c \
 	nic/igb_vfreg.c nic/msix.c nic/uplink.c tests/unit/igb_model.c
@@ -142,10 +142,14 @@ UNIT_config_SRCS = core/config.c core/config_value.c $(CORE_FAKES)
 UNIT_insn_SRCS = core/insn.c core/insn_emulate.c
 UNIT_loader_SRCS = $(LOADER_SRCS) tests/unit/loader_kernels.c $(CORE_FAKES)
 UNIT_loader_bad_SRCS = $(UNIT_loader_SRCS)
-UNIT_hypercall_SRCS = core/hypercall.c
+UNIT_hypercall_SRCS = core/hypercall.c tests/unit/trace_off.c
 UNIT_vdev_SRCS = $(VDEV_SRCS) $(CORE_FAKES)
 UNIT_vm_SRCS = core/acpi_tables.c core/bundle.c core/hypercall.c core/ptab.c core/report.c core/report_print.c core/vacpi.c \
-	core/vm.c core/vm_mem.c $(LOADER_SRCS) $(VDEV_SRCS) $(CORE_FAKES)
+	core/vm.c core/vm_mem.c tests/unit/trace_off.c $(LOADER_SRCS) $(VDEV_SRCS) $(CORE_FAKES)
+
+UNIT_TESTS += trace
+UNIT_trace_SRCS = core/trace.c tests/unit/cpu_model/core/x86.h $(CORE_FAKES)
+UNIT_trace_CFLAGS = -Itests/unit/cpu_model
 
 UNIT_TESTS += monitor
 UNIT_monitor_SRCS = core/acpi_tables.c core/ioapic.c core/monitor.c $(VDEV_SRCS) $(CORE_FAKES)
@@ -223,13 +227,14 @@ help: ## this list
 	@echo
 	@echo '  Options of make run: DEPTH=n  CPUS=n  MACHINE=cosim|qemu|kvm  BUNDLE=directory or cpio'
 	@echo '                       GUEST=kernel.elf GUEST_CMDLINE="..." GUEST_MODULES="a b"'
+	@echo '                       TRACE=1 (what every level did, in exact order, as text)'
 	@echo '                       SCENARIO=switch (a Linux ping through twenty switches), or any name of python3 tests/run.py --list'
 	@echo '  make CC=clang builds with clang into build/clang.'
 
 setup: ## install and build what the machine lacks (every other target does it, too)
 
 # Options of the main run reach tests/main_run.py as environment variables.
-export DEPTH CPUS MACHINE GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE SCENARIO
+export DEPTH CPUS MACHINE GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE SCENARIO TRACE
 
 run: all machine ## boot Nestling in Nestling with a guest on a virtual function, and print the table
 	@python3 tests/main_run.py
@@ -237,7 +242,8 @@ run: all machine ## boot Nestling in Nestling with a guest on a virtual function
 UNIT_PROGRAMS = $(UNIT_TESTS:%=$(B)/unit/test_%)
 FUZZ_PROGRAMS = $(FUZZ_TESTS:%=build/fuzz/fuzz_%)
 QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' \
-	'python3 tests/fuzz/run.py $(FUZZ_RUNS) $(FUZZ_PROGRAMS)' 'python3 tests/machine/test_machine.py'
+	'python3 tests/fuzz/run.py $(FUZZ_RUNS) $(FUZZ_PROGRAMS)' 'python3 tests/machine/test_machine.py' \
+	'python3 tests/test_trace.py'
 
 test: both $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## all tests: style, unit tests, scenarios on the test machine
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py'

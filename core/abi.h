@@ -49,7 +49,10 @@ enum nest_hypercall {
 	 * names), -ENOMEM.
 	 */
 	HC_PHASE = 2,
-	/* () Print every level's counters since the last print as @report lines, outermost last. 0. */
+	/*
+	 * () Print every level's counters since the last print as @report lines, outermost last; of levels with a trace also its new
+	 * records as @trace lines, outermost first. 0.
+	 */
 	HC_REPORT = 3,
 	/*
 	 * (levels, op, index) Injected failures, for tests: the points of the level that is `levels` further out (0 = the one called).

@@ -3,7 +3,7 @@
  *
  *   [nestling]
  *   on_last_exit = poweroff          # what happens when no VM is left: poweroff | halt | exit (exit port 0xf4, test machines)
- *   trace = off
+ *   trace = off                      # on: the last 8192 events of each CPU (core/trace.h), printed with each report
  *   fault_injection = off            # on: a VM may make points of ours fail (HC_FAULT), for tests
  *   [vm inner]
  *   kernel  = nestling.elf           # multiboot 1 or 2 ELF in the bundle

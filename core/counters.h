@@ -19,7 +19,7 @@ struct counters {
 	u64 exits_nested[COUNT_EXIT_REASONS]; /* … taken while the vCPU ran its own guest (vmcs02) */
 	u64 reflected[COUNT_EXIT_REASONS];    /* … of those, handed to the VM (our inner) */
 	u64 exit_tsc[COUNT_EXIT_REASONS];     /* TSC ticks in our handlers (on Bochs: instructions) */
-	u64 fast[COUNT_FAST_REASONS];         /* of exits, those that vmx/exit_fast.c dealt with; a vCPU's own counters have them only here */
+	u64 fast[COUNT_FAST_REASONS];         /* of exits, those that vmx/exit_fast.c dealt with; in a vCPU only here */
 	u64 fast_nested[COUNT_FAST_REASONS];  /* the same of exits_nested */
 	u64 hypercalls[COUNT_HYPERCALLS];
 	u64 nested_entries;                   /* vmcs02 entries */

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "core/errno.h"
+#include "core/trace.h"
 
 #define COUNT_UNKNOWN 0 /* counters' slot of numbers that are not bound */
 
@@ -55,7 +56,7 @@ static int record_in(struct hc_call *c, const struct hc_entry *e)
 	return 0;
 }
 
-s64 hypercall_dispatch(struct vcpu_core *v, u64 nr, const u64 arg[6])
+static __inline_always s64 perform(struct vcpu_core *v, u64 nr, const u64 arg[6])
 {
 	const struct hc_entry *e = nr < HC_MAX ? table[nr] : NULL;
 	struct hc_call c = { .v = v };
@@ -70,5 +71,15 @@ s64 hypercall_dispatch(struct vcpu_core *v, u64 nr, const u64 arg[6])
 	s64 result = e->fn(&c);
 	if (e->record == HC_REC_OUT && result >= 0 && vm_write(v->vm, v->record_page, c.rec, record_len(e)))
 		return -EFAULT;
+	return result;
+}
+
+s64 hypercall_dispatch(struct vcpu_core *v, u64 nr, const u64 arg[6])
+{
+	if (__builtin_expect(!trace_on, 1))
+		return perform(v, nr, arg);
+	trace_put(v, TRACE_CALL, 0, nr, arg[0], arg[1]);
+	s64 result = perform(v, nr, arg);
+	trace_put(v, TRACE_RETURN, 0, nr, (u64)result, 0);
 	return result;
 }

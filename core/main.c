@@ -25,6 +25,7 @@
 #include "core/poweroff.h"
 #include "core/report.h"
 #include "core/time.h"
+#include "core/trace.h"
 #include "core/vioapic.h"
 #include "core/vm.h"
 #include "core/x86.h"
@@ -160,6 +161,8 @@ static void report_boot(void)
 		   first_phase.tsc, first_phase.waits);
 }
 
+static u64 tsc_offset_of(const struct vcpu_core *v) { return container_of(v, struct vcpu, core)->tsc_offset; }
+
 static void irq_nothing(void *arg, u8 vector) { (void)arg, (void)vector; }
 
 static void wire(void)
@@ -274,6 +277,9 @@ static void bury(struct vm **slot)
 	sched_remove_vm(vm);
 	log_line("vm %s ended with code %u: %s", vm->cfg->name, vm->exit_code, vm->why);
 	report_print();
+	if (trace_on && outer_present()) /* our printing would push out what the outer's trace holds */
+		(void)outer_call(HC_REPORT, 0, 0, 0, 0);
+	trace_print();
 	if (vm->exit_code)
 		last_exit_code = vm->exit_code;
 	*slot = NULL;
@@ -331,6 +337,8 @@ void kmain(const struct bootinfo *bi)
 	start_devices();
 	read_bundle();
 	fault_init(config.fault_injection);
+	if (config.trace)
+		trace_init(tsc_offset_of);
 	create_vms();
 	monitor_start(remap_ioapic);
 	sched_set_reaper(reap);

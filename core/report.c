@@ -18,6 +18,7 @@
 #include "core/errno.h"
 #include "core/hypercall.h"
 #include "core/report_print.h"
+#include "core/trace.h"
 
 #define MAX_SECTIONS 8
 #define SLOT_BOOT REPORT_NAMES /* until the first HC_PHASE; also a name that a guest gives is another slot */
@@ -213,7 +214,9 @@ static s64 hc_report(struct hc_call *c)
 {
 	(void)c;
 	report_print();
-	return outer_present() ? outer_call(HC_REPORT, 0, 0, 0, 0) : 0;
+	s64 result = outer_present() ? outer_call(HC_REPORT, 0, 0, 0, 0) : 0;
+	trace_print(); /* last: the exits of printing would push out what the outer's trace holds */
+	return result;
 }
 
 void report_init(void)

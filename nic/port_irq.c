@@ -10,6 +10,7 @@
 #include "core/errno.h"
 #include "core/fault.h"
 #include "core/irq.h"
+#include "core/trace.h"
 #include "nic/port.h"
 
 #define STORM_WINDOW_US 100000
@@ -86,6 +87,7 @@ static void nic_irq(void *arg, u8 vector)
 		bool own = q->pi_gpa.v == ~0ull || !nic_irq_sink->post_direct(q->target, q->pi, q->pi_vector);
 		if (own)
 			nic_irq_sink->post_own(q->target, q->vector);
+		trace(q->target, TRACE_IRQ, 0, q->vector, (u64)q->port->index << 8 | q->index, !own);
 	}
 	spin_unlock(&q->lock);
 	if (used)

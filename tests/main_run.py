@@ -3,8 +3,10 @@
 
     main_run.py [--write-bundle FILE]      FILE: only write L0's bundle there (make image)
 
-Options come as environment variables (make help): DEPTH CPUS MACHINE CPU_MODEL GUEST GUEST_CMDLINE GUEST_MODULES BUNDLE COUNT SCENARIO.
+Options come as environment variables (make help): DEPTH CPUS MACHINE CPU_MODEL GUEST GUEST_CMDLINE GUEST_MODULES
+BUNDLE COUNT SCENARIO TRACE.
 SCENARIO=switch shows a ping through twenty switches (switch_run.py); the name of a scenario of tests/scenarios.toml runs that one.
+TRACE=1 switches the trace of every level on and decodes it (trace.py) into trace.txt of the run's directory.
 Exit status: 0 only if the traffic was correct (a guest of one's own: only if it ended with code 0).
 """
 import argparse
@@ -23,6 +25,7 @@ import run as scenarios_run
 import scenario
 import switch_run
 import table
+import trace
 from machine import Ended, Hang, InfrastructureError, Machine
 
 HANG = 300
@@ -42,6 +45,7 @@ class Run:
         self.own_bundle = setting("BUNDLE", None)
         self.count = int(setting("COUNT", "20000"))
         self.scenario = setting("SCENARIO", "main")
+        self.trace = setting("TRACE", "0") != "0"
         self.dir = paths.BUILD / "run" / f"{self.scenario}-{self.kind}-depth{self.depth}-smp{self.cpus}"
         if not 1 <= self.depth <= MAX_DEPTH:
             sys.exit(f"DEPTH is 1 to {MAX_DEPTH}")
@@ -49,6 +53,8 @@ class Run:
             sys.exit("CPUS is 1, 2 or 4")
         if self.scenario != "main" and (self.own_guest or self.own_bundle):
             sys.exit("SCENARIO has guests of its own: no GUEST, no BUNDLE")
+        if self.trace and (self.own_bundle or self.scenario not in ("main", "switch")):
+            sys.exit("TRACE is for our own bundle: in another one, write trace = on into [nestling] of each nestling.cfg")
 
     @property
     def plain(self):
@@ -68,7 +74,7 @@ class Run:
         if self.own_bundle:
             path = Path(self.own_bundle)
             return cpio.archive(cpio.read_directory(path)) if path.is_dir() else path.read_bytes()
-        return cpio.archive(spine.bundle(self.depth, self.guest(), self.cpus))
+        return cpio.archive(spine.bundle(self.depth, self.guest(), self.cpus, spine.HEAD + (spine.TRACE if self.trace else "")))
 
     def machine_options(self):
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -113,7 +119,18 @@ def drive_main(m, run):
 
 
 def show(line):
-    print(line, flush=True)
+    if "] @trace " not in line:
+        print(line, flush=True)
+
+
+def write_trace(m, run):
+    """What the levels traced, if they did, as text."""
+    seen = trace.Trace(m.lines)
+    if seen.ends:
+        text = list(trace.to_text(seen))
+        path = run.dir / "trace.txt"
+        path.write_text("\n".join(text) + "\n")
+        print(f"main: trace in {path.relative_to(paths.REPO)}: {text[-1]}")
 
 
 def run_scenario(name):
@@ -145,6 +162,7 @@ def main(argv):
         print(f"main: the machine failed: {e}", file=sys.stderr)
         return 2
     print("\n".join(rows))
+    write_trace(m, run)
     print(f"main: exit code {code}; report in {(run.dir / 'report.json').relative_to(paths.REPO)}")
     return code
 

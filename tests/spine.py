@@ -17,6 +17,7 @@ import paths    # noqa: E402
 
 GUEST_IP, HOST_IP, PORT = "10.0.0.2", "10.0.0.1", 5000
 GUEST_MIB, LEVEL_MIB = 64, 128
+HEAD, TRACE = "on_last_exit = exit", "\ntrace = on"
 
 
 def section(name, kernel, memory, cpus, cmdline="", modules=(), nics=(), vmx=True):
@@ -57,7 +58,7 @@ class Guest:
         return section(self.name, self.kernel.name, self.memory, self.cpus, self.cmdline, modules, nics, self.vmx)
 
 
-def bundle(depth, guests, cpus=1, head="on_last_exit = exit", inner_vmx=True):
+def bundle(depth, guests, cpus=1, head=HEAD, inner_vmx=True):
     """
     The bundle of L0 as {name: bytes}: depth 1 is the guest (or a list of guests) alone, each further level one Nestling around it.
     A guest with a level of its own runs there, beside the inner Nestling. Guests with a MAC get port0, port1 ... of their level in turn,
@@ -100,12 +101,12 @@ def guest_of(stanza):
 
 def bundle_of(stanza):
     """
-    The bundle for the key `spine` of a scenario: depth; levels_cpus: CPUs of the levels between; inner_vmx; fault_injection: on
+    The bundle for the key `spine` of a scenario: depth; levels_cpus: CPUs of the levels between; inner_vmx; fault_injection, trace: on
     at every level; and the guest's keys, or guests: a list of tables of them.
     """
-    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests", "fault_injection", "inner_vmx")}
+    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests", "fault_injection", "inner_vmx", "trace")}
     guests = [guest_of(dict(own, **g)) for g in stanza.get("guests", [{}])]
-    head = "on_last_exit = exit" + ("\nfault_injection = on" if stanza.get("fault_injection") else "")
+    head = HEAD + ("\nfault_injection = on" if stanza.get("fault_injection") else "") + (TRACE if stanza.get("trace") else "")
     return bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1), head, stanza.get("inner_vmx", True))
 
 

@@ -42,8 +42,8 @@ def level_rows(name, entries, packets):
             yield f"{'':25}hypercalls: {reasons(calls[phase])}"
 
 
-# What is counted by reason, level and handler: kind of report, heading. A fast one never sees the loop; "to it" is what a VM got of its
-# guest's exits, by whatever way, and what was made up for it (an interrupt of its own).
+# What is counted by reason, level and handler: kind of report, heading. A fast one never sees the loop; "to it" is what a VM, or a
+# level in it, got of its guest's exits, by whatever way, and what was made up for it (an interrupt of its own).
 HANDLERS = (("exits", "exits_fast", "own"), ("exits_nested", "exits_nested_fast", "guest's"))
 
 
@@ -76,7 +76,7 @@ def handler_rows(reports):
         for reason, n in counts.items():
             sums[reason] = sums.get(reason, 0) + n
     widths = [max(len(heading), 8) for heading, _ in columns]
-    yield "exits by reason, level and handler (the whole run; own: of the VM itself, guest's: of what runs in it, to it: handed to the VM)"
+    yield "exits by reason, level and handler (whole run; own: of the VM itself, guest's: of what runs in it, to it: handed on)"
     yield f"  {'':20}" + "".join(f"  {heading:>{w}}" for w, (heading, _) in zip(widths, columns))
     for reason in sorted((r for r in sums if sums[r]), key=lambda r: (-sums[r], r)):
         yield f"  {reason:20}" + "".join(f"  {counts.get(reason, 0) or '-':>{w}}" for w, (_, counts) in zip(widths, columns))

@@ -29,6 +29,10 @@ void vcpu_requeue_event(struct vcpu *v);
  */
 u64 *exit_fast(u64 *gpr);
 u64 *exit_fast_nested(u64 *gpr); /* the same for vmcs02 */
+/* exit_trace.c: the same two, behind a record of the exit (and before one of what became of it). Precondition: trace_on. */
+u64 *exit_fast_traced(u64 *gpr);
+u64 *exit_fast_nested_traced(u64 *gpr);
+void exit_trace_inject(const struct vcpu *v); /* v->event is going in. Precondition: trace_on */
 void cpuid_cache_put(struct vcpu *v, u32 leaf, u32 sub, const struct cpuid_regs *r);
 /* Whatever an answer depends on has changed: CR4.OSXSAVE, CR4.PKE, XCR0. */
 void cpuid_cache_drop(struct vcpu *v);

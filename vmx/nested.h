@@ -79,6 +79,7 @@ void nested_before_entry(struct vcpu *v);
 void nested_entry_failed(struct vcpu *v, u32 insn_error);
 /* Inject v->event etc. is common. Reflect an exit to L1: basic reason with its details taken from vmcs02. */
 void nested_reflect(struct vcpu *v, u32 reason);
+void nested_reflect_fast(struct vcpu *v, u32 reason); /* the same; its record is the caller's */
 
 /* v->tsc_offset has changed. */
 void nested_tsc_changed(struct vcpu *v);

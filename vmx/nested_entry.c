@@ -4,6 +4,7 @@
  * Invariant: L2 runs only after all checks of SDM 3C, VM Entries, passed on our copy of vmcs12; a failure leaves L1 exactly where the
  * SDM says: after the instruction with an error number, or at its host state with an exit of the entry-failure kind.
  */
+#include "core/trace.h"
 #include "core/x86.h"
 #include "vmx/nested_priv.h"
 #include "vmx/vmcs.h"
@@ -49,6 +50,7 @@ void entry_fail(struct vcpu *v, u32 reason, u64 qualification)
 	struct nested *n = v->nested;
 
 	v->core.count.reflected[reason]++;
+	trace(&v->core, TRACE_REFLECT, n->height, reason, qualification, 0);
 	if (n->launching && !n->ran)
 		n->launched12 = false;
 	n->in02_valid = false;

@@ -57,7 +57,7 @@ bool nested_fast_reflect(struct vcpu *v, u32 reason)
 		return false;
 	n->entered = n->ran = true;
 	v->core.count.fast_nested[reason]++;
-	nested_reflect(v, reason);
+	nested_reflect_fast(v, reason);
 	v->injected = 0;
 	return true;
 }

@@ -3,6 +3,7 @@
  *
  * Invariant: afterwards vmcs01 is loaded and L1 stands where its VMCS says; v->event holds nothing of L2 any more.
  */
+#include "core/trace.h"
 #include "core/x86.h"
 #include "vmx/nested_priv.h"
 
@@ -21,7 +22,7 @@ static void put_info(struct vmcs12 *f, const struct exit_info *i)
 	f->ENTRY_INTR_INFO &= ~INTR_VALID; /* SDM 3C, Event Injection: cleared by every VM exit */
 }
 
-void reflect(struct vcpu *v, const struct exit_info *info)
+static void hand_over(struct vcpu *v, const struct exit_info *info)
 {
 	struct nested *n = v->nested;
 	struct vmcs12 *f = &n->v12;
@@ -37,6 +38,12 @@ void reflect(struct vcpu *v, const struct exit_info *info)
 	}
 	bool nmi = basic == XR_EXCEPTION_NMI && FIELD_GET(INTR_TYPE, info->intr_info) == INTR_NMI;
 	host_state_load(v, true, nmi);
+}
+
+void reflect(struct vcpu *v, const struct exit_info *info)
+{
+	trace(&v->core, TRACE_REFLECT, v->nested->height, info->reason & 0xffff, info->qualification, info->intr_info);
+	hand_over(v, info);
 }
 
 #define EXIT_INFO(F) \
@@ -62,6 +69,15 @@ void nested_reflect(struct vcpu *v, u32 reason)
 	exit_info_read(&i);
 	i.reason = reason;
 	reflect(v, &i);
+}
+
+void nested_reflect_fast(struct vcpu *v, u32 reason)
+{
+	struct exit_info i;
+
+	exit_info_read(&i);
+	i.reason = reason;
+	hand_over(v, &i);
 }
 
 void reflect_as(struct vcpu *v, u32 reason, u64 qualification)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "core/irq.h"
+#include "core/trace.h"
 #include "core/x86.h"
 #include "vmx/nested_priv.h"
 #include "vmx/vlapic.h"
@@ -116,7 +117,7 @@ static void write_constants(struct vcpu *v)
 	struct nested *n = v->nested;
 
 	vmcs_write_host_state(v);
-	vmwrite(VMCS_HOST_RIP, (u64)vmx_exit_entry_nested);
+	vmwrite(VMCS_HOST_RIP, (u64)(trace_on ? vmx_exit_entry_nested_traced : vmx_exit_entry_nested));
 	vmwrite(VMCS_VMCS_LINK_PTR, ~0ull);
 	vmwrite(VMCS_EXIT_MSR_STORE_COUNT, 0);
 	vmwrite(VMCS_EXIT_MSR_LOAD_COUNT, 0);

@@ -13,7 +13,9 @@
 #include "core/errno.h"
 #include "core/irq.h"
 #include "core/percpu.h"
+#include "core/trace.h"
 #include "vmx/ept.h"
+#include "vmx/exit_family.h"
 #include "vmx/nested.h"
 #include "vmx/no_ug.h"
 #include "vmx/sched.h"
@@ -220,6 +222,8 @@ void vcpu_take_requests(struct vcpu *v)
 /* ---- the loop ---- */
 static void write_event(struct vcpu *v)
 {
+	if (__builtin_expect(trace_on, 0))
+		exit_trace_inject(v);
 	vmwrite(VMCS_ENTRY_INTR_INFO, v->event.info);
 	if (v->event.info & INTR_HAS_ERROR)
 		vmwrite(VMCS_ENTRY_EXCEPTION_ERROR, v->event.error);

@@ -7,6 +7,7 @@
 
 #include "core/irq.h"
 #include "core/percpu.h"
+#include "core/trace.h"
 #include "core/x86.h"
 #include "vmx/ept.h"
 #include "vmx/vlapic.h"
@@ -102,7 +103,7 @@ void vmcs_write_host_state(struct vcpu *v)
 	vmwrite(VMCS_HOST_PAT, rdmsr(MSR_PAT));
 	vmwrite(VMCS_HOST_EFER, rdmsr(MSR_EFER));
 	vmwrite(VMCS_HOST_RSP, (u64)&v->gpr[NR_GPR]);
-	vmwrite(VMCS_HOST_RIP, (u64)vmx_exit_entry);
+	vmwrite(VMCS_HOST_RIP, (u64)(trace_on ? vmx_exit_entry_traced : vmx_exit_entry));
 }
 
 static void write_apic_controls(struct vcpu *v)

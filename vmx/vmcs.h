@@ -27,5 +27,6 @@ void vmcs_write_controls(struct vcpu *v);
 /* vmx_enter.S: for vmcs01, which tries exit_fast first, and for vmcs02. */
 u64 vmx_enter(u64 *gpr, u64 launched);
 extern const char vmx_exit_entry[], vmx_exit_entry_nested[];
+extern const char vmx_exit_entry_traced[], vmx_exit_entry_nested_traced[]; /* the same with a trace (core/trace.h) */
 
 #endif

@@ -3,7 +3,8 @@
  *
  * u64 vmx_enter(u64 *gpr, u64 launched): loads the guest's registers from gpr[16], VMLAUNCH or VMRESUME. Returns 0 after a
  * VM exit with the registers stored back into gpr; 1 (VMfailInvalid) or 2 (VMfailValid) if the entry failed. An exit that
- * exit_fast or exit_fast_nested (C) deals with does not return: the VM goes on.
+ * exit_fast or exit_fast_nested (C) deals with does not return: the VM goes on. With a trace their _traced forms are called: which
+ * ones says HOST_RIP.
  *
  * The trick: HOST_RSP is the end of gpr[], so the exit path stores the registers by PUSH; our own stack is found
  * in the per-CPU block (GS base is loaded by the VM exit; offset 8: struct cpu.host_rsp). Nothing here exits when nested,
@@ -46,6 +47,13 @@
 	pushq	%rax
 	.endm
 
+	.macro	call_on_our_stack fn	/* fn(gpr); its alignment is the ABI's: see vmx_enter */
+	store_registers
+	movq	%rsp, %rdi
+	movq	%gs:8, %rsp
+	call	\fn
+	.endm
+
 	.text
 	.globl vmx_enter
 	.type vmx_enter, @function
@@ -74,10 +82,7 @@ vmx_enter:
 
 	.globl vmx_exit_entry
 vmx_exit_entry:			/* HOST_RIP; RSP = end of gpr[]; RFLAGS are clear (SDM 3C, Loading Host RIP, RSP, RFLAGS) */
-	store_registers
-	movq	%rsp, %rdi
-	movq	%gs:8, %rsp
-	call	exit_fast	/* the ABI's alignment: see vmx_enter */
+	call_on_our_stack exit_fast
 4:	movq	%rax, %rdi
 	testq	%rax, %rax
 	jz	3f		/* RAX = 0: what we return */
@@ -87,10 +92,17 @@ vmx_exit_entry:			/* HOST_RIP; RSP = end of gpr[]; RFLAGS are clear (SDM 3C, Loa
 
 	.globl vmx_exit_entry_nested
 vmx_exit_entry_nested:
-	store_registers
-	movq	%rsp, %rdi
-	movq	%gs:8, %rsp
-	call	exit_fast_nested
+	call_on_our_stack exit_fast_nested
+	jmp	4b
+
+	.globl vmx_exit_entry_traced
+vmx_exit_entry_traced:
+	call_on_our_stack exit_fast_traced
+	jmp	4b
+
+	.globl vmx_exit_entry_nested_traced
+vmx_exit_entry_nested_traced:
+	call_on_our_stack exit_fast_nested_traced
 	jmp	4b
 3:	popq	%r15
 	popq	%r15

@@ -17,7 +17,7 @@
 u64 host_direct_map_base; /* physical addresses are the test's own */
 struct mem_owner mem_self = { .name = "hypervisor" };
 u32 nr_cpus = 2;
-char fake_console[65536];
+char fake_console[1 << 18];
 u64 fake_free_bytes, fake_outer_calls, fake_outer_nr, fake_outer_a0;
 s64 fake_allocs_left;
 bool fake_outer;

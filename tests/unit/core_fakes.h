@@ -4,7 +4,7 @@
 
 #include "core/mem.h"
 
-extern char fake_console[65536]; /* all log lines, reports and VM output so far */
+extern char fake_console[1 << 18]; /* all log lines, reports and VM output so far */
 extern u64 fake_free_bytes;      /* what mem_free_bytes() says */
 extern s64 fake_allocs_left;     /* then pages_alloc() fails; negative: no limit */
 extern u64 fake_outer_calls, fake_outer_nr, fake_outer_a0; /* calls to the outer: number of them, and the last */
