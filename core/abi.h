@@ -235,7 +235,7 @@ struct nest_vmx_assist {
 #define NEST_VMCS_REVISION 0x4e564d31u /* "NVM1" */
 struct nest_vmcs_page {
 	uint32_t revision;     /* NEST_VMCS_REVISION */
-	uint32_t abort;        /* VMX-abort indicator */
+	uint32_t abort;        /* VMX-abort indicator; 100h: taken away while something further in was suspended. Not zero: refused */
 	uint32_t launched;     /* launch state, while the page is not current */
 	uint32_t clean;        /* NEST_GROUP_* */
 	uint64_t delegate;     /* see "Delegation"; NEST_VMCS_NONE: none */

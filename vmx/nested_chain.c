@@ -132,7 +132,7 @@ void chain_forget(struct vcpu *v, struct nested *n)
 	n->suspended = NULL;
 	for (struct nested *a = n->above; a; a = a->above) {
 		if (a->page)
-			page_put(a);
+			page_put(v, a);
 		v->nested = a;
 		ept02_free_all(v);
 		a->vpid12 = 0;

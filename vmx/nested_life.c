@@ -112,7 +112,7 @@ void nested_reset(struct vcpu *v)
 		return;
 	chain_forget(v, n);
 	if (n->current_gpa != ~0ull)
-		n->page ? page_put(n) : shadow_detach(v);
+		n->page ? page_put(v, n) : shadow_detach(v);
 	n->assist = NULL;
 	ept02_free_all(v);
 	n->vmx_on = false;

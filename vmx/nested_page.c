@@ -53,7 +53,7 @@ static bool make_current(struct vcpu *v, u64 gpa)
 	struct nest_vmcs_page *p = region_gpa_ok(gpa) && gpa != n->vmxon_gpa ? map(v, gpa) : NULL;
 
 	region_put(v);
-	if (!p || READ_ONCE(p->revision) != NEST_VMCS_REVISION)
+	if (!p || READ_ONCE(p->revision) != NEST_VMCS_REVISION || READ_ONCE(p->abort))
 		return false;
 	n->v12 = (struct vmcs12){ 0 };
 	n->page = p;
@@ -137,8 +137,11 @@ void page_publish(struct nested *n)
 
 void page_publish_error(struct nested *n) { SLOT(n->page, INSN_ERROR) = n->v12.INSN_ERROR; }
 
-void page_put(struct nested *n)
+void page_put(struct vcpu *v, struct nested *n)
 {
+	if (n->suspended) /* what ran further in is lost: L2 must not go on as if it had not run */
+		WRITE_ONCE(n->page->abort, ABORT_FURTHER_IN);
+	chain_forget(v, n);
 	WRITE_ONCE(n->page->launched, n->launched12);
 	WRITE_ONCE(n->page->clean, 0);
 	n->page = NULL;
@@ -170,7 +173,7 @@ static s64 hc_vmx_assist(struct hc_call *c)
 }
 
 /* Flat nesting rests on virtual-interrupt delivery at every level. */
-bool nested_delegates(const struct vm *vm) { return nested_offers_pages(vm) && !vm->cfg->vmx_pages && vmx_caps.posted && vmx_caps.vpid; }
+bool nested_delegates(const struct vm *vm) { return nested_offers_pages(vm) && vm->cfg->vmx_flat && vmx_caps.posted && vmx_caps.vpid; }
 
 bool nested_offers_pages(const struct vm *vm) { return vm->cfg->vmx && !vm->cfg->vmx_plain; }
 

@@ -59,7 +59,7 @@ enum vmx_insn_error {
 /* Exit qualifications of a VM-entry failure (SDM 3C, VM-Entry Failures During or After Loading Guest State). */
 enum entry_failure { ENTRY_FAIL_OTHER = 0, ENTRY_FAIL_PDPTE = 2, ENTRY_FAIL_NMI = 3, ENTRY_FAIL_LINK_PTR = 4 };
 /* SDM 3C, VMX Aborts. */
-enum vmx_abort { ABORT_SAVE_MSR = 1, ABORT_HOST_PDPTE = 2, ABORT_LOAD_MSR = 4 };
+enum vmx_abort { ABORT_SAVE_MSR = 1, ABORT_HOST_PDPTE = 2, ABORT_LOAD_MSR = 4, ABORT_FURTHER_IN = 0x100 /* ours: core/abi.h, VMCS pages */ };
 
 /* One composed table: ept02 of the ept12 with this EPTP. */
 struct ept02 {
@@ -282,7 +282,7 @@ void page_collect_segments(struct nested *n);
 void page_publish(struct nested *n);
 void page_publish_error(struct nested *n);
 /* It is current no more. Precondition: n->page. */
-void page_put(struct nested *n);
+void page_put(struct vcpu *v, struct nested *n);
 
 /* ---- nested_mem.c ---- */
 /*

@@ -80,7 +80,7 @@ void region_put(struct vcpu *v)
 	if (n->current_gpa == ~0ull)
 		return;
 	if (n->page) {
-		page_put(n);
+		page_put(v, n);
 		return;
 	}
 	shadow_detach(v);

@@ -128,7 +128,7 @@ static const struct { const char *text, *message; } bad[] = {
 	{ VM "cmdline=\n", "nestling.cfg:4: key 'cmdline' has no value" },
 	{ VM "cmdline= # nothing\n", "nestling.cfg:4: key 'cmdline' has no value" },
 	{ "[nestling]\ntrace=yes\n", "nestling.cfg:2: trace is 'on' or 'off', not 'yes'" },
-	{ VM "vmx=1\n", "nestling.cfg:4: vmx is 'on', 'pages', 'plain' or 'off', not '1'" },
+	{ VM "vmx=1\n", "nestling.cfg:4: vmx is 'on', 'flat', 'plain' or 'off', not '1'" },
 	{ "[nestling]\non_last_exit=reboot\n", "nestling.cfg:2: on_last_exit is 'poweroff', 'halt' or 'exit', not 'reboot'" },
 	{ "[vm a]\nkernel=a b\n", "nestling.cfg:2: unexpected 'b' behind the kernel's file name" },
 	{ "[vm a]\nkernel=" S63 "x\n", "is longer than 63 characters" },
@@ -241,8 +241,8 @@ static void survives_damage(void **state)
 
 static void vmx_words(void **state)
 {
-	static const struct { const char *word; bool vmx, plain, pages; } all[] = {
-		{ "on", true, false, false }, { "pages", true, false, true }, { "plain", true, true, false }, { "off", false, false, false },
+	static const struct { const char *word; bool vmx, plain, flat; } all[] = {
+		{ "on", true, false, false }, { "flat", true, false, true }, { "plain", true, true, false }, { "off", false, false, false },
 	};
 
 	(void)state;
@@ -252,7 +252,7 @@ static void vmx_words(void **state)
 		assert_int_equal(parse(text), 0);
 		assert_int_equal(c.vms[0].vmx, all[i].vmx);
 		assert_int_equal(c.vms[0].vmx_plain, all[i].plain);
-		assert_int_equal(c.vms[0].vmx_pages, all[i].pages);
+		assert_int_equal(c.vms[0].vmx_flat, all[i].flat);
 	}
 }
 
