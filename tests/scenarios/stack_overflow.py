@@ -1,5 +1,5 @@
 """
-Our own stack overflows: before its first use, the handler of XSETBV becomes a call of itself, in the machine's memory.
+Our own stack overflows: the console command "vms" becomes a call of itself, in the machine's memory, and is then typed.
 """
 import re
 import subprocess
@@ -7,7 +7,7 @@ import subprocess
 import paths
 
 CALL_SELF = b"\xe8\xfb\xff\xff\xff"
-FUNCTION = "exit_xsetbv"
+FUNCTION = "cmd_vms"
 IMAGE_VIRT = 0xffffffff80000000
 
 
@@ -18,7 +18,9 @@ def offset_of(function):
 
 def check(m):
     image = int(m.expect(r"memory: .* image \d+ KiB at ([0-9a-f]+);")[1], 16)
+    m.expect(r"guest: up")
     m.write_memory(image + offset_of(FUNCTION), CALL_SELF)
+    m.send_line("vms")
     m.expect(r"PANIC: stack overflow on CPU 0")
     m.expect(r"PANIC: exception 8 #DF double fault")
     m.expect(rf"#0 [0-9a-f]+ {FUNCTION}\+")

@@ -78,6 +78,12 @@ void bochs_flush_decoded(void) BOCHS("_Z12flushICachesv");
 /* --- CPUs, time ------------------------------------------------------------------------------------------------- */
 
 extern uint8_t bx_cpu_count;
+extern uint8_t **bx_cpu_array; /* objects of class BX_CPU_C */
+
+#define EVENT_VIRTUAL_INTERRUPT 0x200 /* BX_EVENT_PENDING_VMX_VIRTUAL_INTR */
+
+/* Which events may reach the CPU, made anew from EFLAGS.IF, its VMX mode and the VMCS. */
+void bochs_interrupt_mask(uint8_t *cpu) BOCHS("_ZN8BX_CPU_C25handleInterruptMaskChangeEv");
 
 #define DELIVER_FIXED 0
 #define DELIVER_LOWEST 1

@@ -41,6 +41,7 @@ static void tick(void *self)
 	bool idle = hooks_all_halted();
 
 	(void)self;
+	interrupts_unmask();
 	if (interrupts_poll() || !idle) {
 		last_host = 0;
 		return;

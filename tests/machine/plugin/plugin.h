@@ -73,6 +73,8 @@ void storage_reset(void);
 void interrupts_reset(void);
 /* Delivers what has arrived at QEMU's vCPUs. True if there was anything. */
 bool interrupts_poll(void);
+/* Mends what Bochs's VM entry forgets: see interrupts.c. */
+void interrupts_unmask(void);
 
 /* --- ioapic.c ---------------------------------------------------------------------------------------------------- */
 void ioapic_init(void);
