@@ -206,6 +206,48 @@ int ptab_map(struct ptab *pt, u64 va, hpa_t pa, u64 len, u64 flags)
 	return 0;
 }
 
+/* The table of this level for va, made where there is none. 0, -EEXIST (a leaf is in the way), -ENOMEM. */
+static int table_reach(struct ptab *pt, u64 va, u8 level, u32 *room, u64 **table)
+{
+	*table = hpa_to_virt(pt->root);
+	for (u8 at = pt->levels; at > level; at--) {
+		u64 *e = &(*table)[level_index(va, at)], there = READ_ONCE(*e);
+
+		if (is_present(pt, there)) {
+			if (is_leaf(pt, there, at))
+				return -EEXIST;
+			*table = table_of(pt, there);
+			continue;
+		}
+		*table = *room ? page_alloc(pt->owner) : NULL;
+		if (!*table)
+			return -ENOMEM;
+		--*room;
+		entries_flush(pt, *table, ENTRIES);
+		entry_publish(pt, e, virt_to_hpa(*table).v | pt->fmt->table_flags);
+	}
+	return 0;
+}
+
+int ptab_map_leaf(struct ptab *pt, u64 va, hpa_t pa, u8 level, u64 flags, u32 *room, struct ptab_last *last)
+{
+	u64 tag = va / SIZE_2M + 1, *table = last->table;
+
+	if (level > 1 || tag != last->tag) {
+		int err = table_reach(pt, va, level, room, &table);
+
+		if (err)
+			return err;
+		if (level == 1)
+			*last = (struct ptab_last){ tag, table };
+	}
+	u64 *e = &table[level_index(va, level)];
+	if (is_present(pt, READ_ONCE(*e)))
+		return -EEXIST;
+	entry_publish(pt, e, leaf_make(pt, pa.v, flags, level));
+	return 0;
+}
+
 /* ---- unmap, protect ---- */
 
 /* Replace a large leaf by a table that maps the same, one level down. */

@@ -46,6 +46,24 @@ int ptab_init(struct ptab *pt, const struct ptab_fmt *fmt, u8 levels, u8 max_lea
  * -EINVAL (misaligned, beyond the levels' reach, flags without a present bit). The caller serialises and flushes TLBs where the kind needs it.
  */
 int ptab_map(struct ptab *pt, u64 va, hpa_t pa, u64 len, u64 flags) __must_check;
+/* The table that took the last 4 KiB leaf, and the 2 MiB that it maps + 1; zeroed: none. Good until ptab_destroy. */
+struct ptab_last { u64 tag, *table; };
+/*
+ * Map one leaf of this level (1 = 4 KiB …) where nothing is: the short way for who knows its size. Preconditions: what ptab_map would
+ * answer -EINVAL to; level <= max_leaf. *room: table pages that it may take; less those that it took. 0, -EEXIST (a leaf or a table is
+ * there; nothing changed), -ENOMEM (tables may have been added, no leaf).
+ */
+int ptab_map_leaf(struct ptab *pt, u64 va, hpa_t pa, u8 level, u64 flags, u32 *room, struct ptab_last *last) __must_check;
+/* The same for a 4 KiB leaf in that last table. False: the leaf goes elsewhere, or something is there; nothing done. */
+static inline bool ptab_map_last(struct ptab *pt, u64 va, hpa_t pa, u64 flags, const struct ptab_last *last)
+{
+	u64 *e = &last->table[va >> PAGE_SHIFT & 511];
+
+	if (last->tag != va / SIZE_2M + 1 || (READ_ONCE(*e) & pt->fmt->present) || pt->clflush)
+		return false;
+	WRITE_ONCE(*e, pa.v | flags);
+	return true;
+}
 /* Unmap; holes are allowed; large leaves are split where only part of them goes. 0, -ENOMEM (a split failed: nothing unmapped), -EINVAL. */
 int ptab_unmap(struct ptab *pt, u64 va, u64 len) __must_check;
 /* Change the flags of every mapped leaf in the range, splitting as needed. Same returns. */

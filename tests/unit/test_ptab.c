@@ -394,6 +394,73 @@ static void random_operations(void **state)
 	}
 }
 
+/* ---- one leaf of a known size ---- */
+
+static void one_leaf(void **state)
+{
+	struct ptab_last last = { 0 };
+	u32 room = 10;
+
+	(void)state;
+	stop(NULL);
+	start_as(4, 3, true);
+	assert_false(ptab_map_last(&pt, 0, HPA(0x5000), F_READ, &last)); /* none yet */
+	assert_int_equal(ptab_map_leaf(&pt, SIZE_2M + PAGE_SIZE, HPA(0x5000), 1, F_READ | F_SOFT, &room, &last), 0);
+	assert_int_equal(room, 7);
+	expect_leaf(SIZE_2M + PAGE_SIZE, 0x5000, F_READ | F_SOFT, 1);
+	assert_int_equal(ptab_map_leaf(&pt, 2 * SIZE_2M - PAGE_SIZE, HPA(0x6000), 1, F_READ, &room, &last), 0);
+	assert_int_equal(room, 7);
+	assert_int_equal(ptab_map_leaf(&pt, 0, HPA(SIZE_2M), 2, F_WRITE, &room, &last), 0);
+	expect_leaf(12345, SIZE_2M + 12345, F_WRITE, 2);
+	assert_int_equal(ptab_map_leaf(&pt, SIZE_1G, HPA(SIZE_1G), 3, F_READ, &room, &last), 0);
+	assert_int_equal(room, 7);
+	expect_leaf(SIZE_1G + 5, SIZE_1G + 5, F_READ, 3);
+	assert_int_equal(ptab_map_leaf(&pt, SIZE_2M + 3 * PAGE_SIZE, HPA(0x7000), 1, F_READ, &room, &last), 0);
+	assert_int_equal(room, 7); /* the last table of 4 KiB leaves is remembered */
+	expect_all_flushed();
+	assert_int_equal(ptab_pages(&pt), owner.pages);
+}
+
+static void one_leaf_where_something_is(void **state)
+{
+	struct ptab_last last = { 0 };
+	u32 room = 10;
+
+	(void)state;
+	assert_int_equal(ptab_map(&pt, 0, HPA(0), SIZE_2M, F_READ), 0);
+	assert_int_equal(ptab_map(&pt, SIZE_2M, HPA(0), PAGE_SIZE, F_READ), 0);
+	assert_int_equal(ptab_map_leaf(&pt, PAGE_SIZE, HPA(0), 1, F_WRITE, &room, &last), -EEXIST); /* a large page */
+	assert_int_equal(ptab_map_leaf(&pt, 0, HPA(0), 2, F_WRITE, &room, &last), -EEXIST);
+	assert_int_equal(ptab_map_leaf(&pt, SIZE_2M, HPA(0), 1, F_WRITE, &room, &last), -EEXIST);
+	assert_int_equal(ptab_map_leaf(&pt, SIZE_2M, HPA(0), 2, F_WRITE, &room, &last), -EEXIST); /* a table */
+	assert_int_equal(ptab_map_leaf(&pt, 0, HPA(0), 3, F_WRITE, &room, &last), -EEXIST);
+	assert_int_equal(room, 10);
+	expect_leaf(0, 0, F_READ, 2);
+	expect_leaf(SIZE_2M, 0, F_READ, 1);
+	assert_false(ptab_map_last(&pt, SIZE_2M, HPA(0x5000), F_WRITE, &last));
+	assert_true(ptab_map_last(&pt, SIZE_2M + PAGE_SIZE, HPA(0x5000), F_WRITE, &last));
+	expect_leaf(SIZE_2M + PAGE_SIZE, 0x5000, F_WRITE, 1);
+	assert_false(ptab_map_last(&pt, 2 * SIZE_2M, HPA(0x5000), F_WRITE, &last)); /* another table's */
+	expect_hole(2 * SIZE_2M, SIZE_2M);
+}
+
+static void one_leaf_without_room(void **state)
+{
+	struct ptab_last last = { 0 };
+	u32 room = 2;
+
+	(void)state;
+	assert_int_equal(ptab_map_leaf(&pt, 0, HPA(0), 1, F_READ, &room, &last), -ENOMEM);
+	assert_int_equal(room, 0);
+	expect_hole(0, SIZE_2M);
+	assert_int_equal(ptab_map_leaf(&pt, 0, HPA(0), 2, F_READ, &room, &last), 0); /* its tables are there */
+	room = 5;
+	allocs_left = 0;
+	assert_int_equal(ptab_map_leaf(&pt, 512 * SIZE_1G, HPA(0), 1, F_READ, &room, &last), -ENOMEM);
+	assert_int_equal(room, 5);
+	assert_int_equal(ptab_pages(&pt), owner.pages);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, start, stop)
@@ -409,6 +476,9 @@ int main(void)
 		TEST(no_memory_for_a_split),
 		TEST(no_memory_for_the_root),
 		TEST(random_operations),
+		TEST(one_leaf),
+		TEST(one_leaf_where_something_is),
+		TEST(one_leaf_without_room),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
