@@ -25,8 +25,8 @@ VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx
 	vmx/nested_cap.c vmx/nested_chain.c vmx/nested_check_ctl.c vmx/nested_check_guest.c vmx/nested_check_host.c vmx/nested_check_plain.c vmx/nested_cr.c \
 	vmx/nested_entry.c vmx/nested_ept.c vmx/nested_ept12.c vmx/nested_exit.c vmx/nested_fast.c vmx/nested_fields.c \
 	vmx/nested_host.c vmx/nested_insn.c vmx/nested_life.c vmx/nested_link.c \
-	vmx/nested_irq.c vmx/nested_mem.c vmx/nested_merge.c vmx/nested_msr.c vmx/nested_page.c vmx/nested_reflect.c vmx/nested_region.c \
-	vmx/nested_shadow.c vmx/nested_state.c
+	vmx/nested_irq.c vmx/nested_mem.c vmx/nested_merge.c vmx/nested_msr.c vmx/nested_page.c vmx/nested_premap.c \
+	vmx/nested_reflect.c vmx/nested_region.c vmx/nested_shadow.c vmx/nested_state.c vmx/nested_vpid.c
 IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/iommu.c iommu/irte.c iommu/vtd_qi.c \
 	iommu/vtd_unit.c
 NIC_SRCS := nic/igb.c nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
@@ -43,7 +43,8 @@ GUEST_SRCS := guest/start.S guest/main.c \
 	guest/net/shell_dev.c guest/net/shell_emu.c guest/net/shell_switch.c guest/net/shell_vf.c guest/net/virtio_plugin.c \
 	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/cycle.c guest/work/die.c \
 	guest/work/echo.c guest/work/end.c guest/work/exits.c guest/work/inject.c guest/work/modes.S guest/work/ping.c guest/work/smp.c \
-	guest/work/smp_irq.c guest/work/state.c guest/work/states.c guest/work/switch.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_page.c guest/work/torture_vmx.c \
+	guest/work/smp_irq.c guest/work/state.c guest/work/states.c guest/work/switch.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_page.c \
+	guest/work/torture_vmx.c \
 	guest/work/torture_virtio.c guest/work/torture_virtio_ctrl.c guest/work/torture_virtio_dev.c guest/work/torture_virtio_pci.c \
 	guest/work/torture_virtio_race.c guest/work/torture_virtio_regs.c guest/work/inherit.c guest/work/vtivar.c \
 	guest/work/mesh.c guest/work/traffic.c guest/work/tscloop.c
@@ -159,6 +160,10 @@ UNIT_nested_fields_SRCS = vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_merge_SRCS = vmx/nested_merge.c vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_checks_SRCS = vmx/nested_check_ctl.c vmx/nested_check_host.c vmx/nested_check_guest.c \
 	vmx/nested_check_plain.c vmx/nested_fields.c vmx/nested_cap.c
+UNIT_TESTS += nested_ept nested_vpid
+UNIT_nested_vpid_SRCS = vmx/nested_vpid.c
+UNIT_nested_ept_SRCS = vmx/nested_chain.c vmx/nested_ept.c vmx/nested_ept12.c vmx/nested_premap.c vmx/nested_vpid.c \
+	vmx/nested_fields.c vmx/nested_cap.c core/ptab.c
 UNIT_TESTS += nested_check_rows nested_check_random
 UNIT_nested_check_random_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/random_state.c tests/conform/validate.c
 UNIT_nested_check_rows_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/vectors_ctl.c \

@@ -32,9 +32,10 @@
 #define NEST_ABI_VERSION 2u
 
 #define NEST_FEAT_NIC (1u << 0)  /* HC_NIC_* present */
-#define NEST_FEAT_DELEGATE (1u << 4)   /* VMCS pages may delegate */
-#define NEST_FEAT_VMCS_PAGE (1u << 2) /* HC_VMX_ASSIST; only where the VM may use VMX */
 #define NEST_FEAT_PI (1u << 1)   /* the outer can post into descriptors given to HC_NIC_IRQ_SET */
+#define NEST_FEAT_VMCS_PAGE (1u << 2) /* HC_VMX_ASSIST; only where the VM may use VMX */
+#define NEST_FEAT_PREMAP (1u << 3) /* HC_EPT_PREMAP; the same */
+#define NEST_FEAT_DELEGATE (1u << 4) /* VMCS pages may delegate */
 
 /* Exit port: a byte written to this I/O port ends the VM with that code. */
 #define NEST_EXIT_PORT 0xf4
@@ -179,6 +180,18 @@ enum nest_hypercall {
 	 * below. 0, -EINVAL (alignment), -EFAULT, -EPERM (the VM may not use VMX).
 	 */
 	HC_VMX_ASSIST = 48,
+	/*
+	 * (eptp, n, height) Record page: n struct nest_premap (n <= NEST_PREMAP_MAX), ranges of guest-physical addresses under the
+	 * caller's own EPT tables with this EPTP; height > 0: under those of the guest that runs that many levels further in, on the
+	 * caller's behalf ("Delegation"; the calling vCPU has run it last). The outer translates them now, for the calling vCPU, so that
+	 * the guest finds them without an exit; and again by itself whenever it has forgotten them (INVEPT, a change of its own tables),
+	 * until another list for the same EPTP takes its place (n = 0: none) or VMXOFF. Returns how many bytes of the ranges are
+	 * translated: never more than the caller's tables have; less if that would take too many tables, too long (NEST_PREMAP_LEAVES) or
+	 * more memory than there is. What is left out is translated when it is used first, as ever. With accessed and dirty flags, only
+	 * what has its flags. Not for guests with mode-based execute control. -EINVAL (alignment, wraps, no legal EPTP, height, not in VMX
+	 * operation), -EPERM (as above; height without NEST_FEAT_DELEGATE).
+	 */
+	HC_EPT_PREMAP = 49,
 	HC_MAX
 };
 
@@ -243,6 +256,11 @@ struct nest_vmcs_page {
 	uint64_t field[NEST_VMCS_SLOTS]; /* zero-extended; what does not exist is ignored */
 };
 _Static_assert(sizeof(struct nest_vmcs_page) <= 4096, "ABI page");
+
+/* 4 KiB aligned both. */
+struct nest_premap { uint64_t gpa, len; };
+#define NEST_PREMAP_MAX 8u
+#define NEST_PREMAP_LEAVES 2048u /* translated for one list at a time */
 
 #define NEST_ALLOC_PARKED (1u << 0)
 #define NEST_ALLOC_OTHER (1u << 1)

@@ -333,6 +333,7 @@ void kmain(const struct bootinfo *bi)
 	vmx_log_features();
 	nested_init();
 	nested_page_init();
+	nested_premap_init();
 	start_processors();
 	start_devices();
 	read_bundle();

@@ -125,7 +125,7 @@ static void hypervisor_leaf(struct vcpu *v, u32 leaf, struct cpuid_regs *r)
 		break;
 	case NEST_CPUID_FEATURES:
 		r->eax = NEST_ABI_VERSION;
-		r->ebx = NEST_FEAT_NIC | (vmx_caps.posted ? NEST_FEAT_PI : 0) | (nested_offers_pages(v->core.vm) ? NEST_FEAT_VMCS_PAGE : 0) |
+		r->ebx = NEST_FEAT_NIC | (vmx_caps.posted ? NEST_FEAT_PI : 0) | (nested_offers_pages(v->core.vm) ? NEST_FEAT_VMCS_PAGE | NEST_FEAT_PREMAP : 0) |
 			 (nested_delegates(v->core.vm) ? NEST_FEAT_DELEGATE : 0);
 		r->ecx = v->core.vm->nr_ports;
 		break;

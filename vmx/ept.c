@@ -5,7 +5,11 @@
  */
 #include "vmx/ept.h"
 
+#include <string.h>
+
+#include "core/hypercall.h"
 #include "core/percpu.h"
+#include "core/vm_mem.h"
 #include "vmx/vcpu.h"
 #include "vmx/vmx.h"
 #include "vmx/vmx_insn.h"
@@ -58,6 +62,21 @@ void ept_flush_vm(struct vm *vm)
 	for (u32 i = 0; i < vm->nr_vcpus; i++)
 		if (vm->vcpus[i])
 			flush_vcpu(vm->vcpus[i]);
+}
+
+s64 ept_declare(u64 eptp, const struct nest_premap *range, u32 nr, u64 height)
+{
+	if (!(outer_features() & NEST_FEAT_PREMAP))
+		return 0;
+	memcpy(outer_record(), range, nr * sizeof(*range));
+	return outer_call(HC_EPT_PREMAP, eptp, nr, height, 0); /* whatever it answers: the rest comes on demand */
+}
+
+void ept_declare_vm(const struct vm *vm)
+{
+	const struct nest_premap ram[] = { { 0, vm->ram_low }, { VM_RAM_HIGH_BASE, vm->ram_high } };
+
+	ept_declare(ept_pointer(&vm->ept), ram, vm->ram_high ? 2 : 1, 0);
 }
 
 void ept_flush_vpid(u16 vpid)

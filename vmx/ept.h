@@ -4,6 +4,7 @@
 #ifndef VMX_EPT_H
 #define VMX_EPT_H
 
+#include "core/abi.h"
 #include "core/ptab.h"
 #include "core/vm.h"
 
@@ -42,6 +43,13 @@ u64 ept_ram_flags(void);
 u64 ept_device_flags(void);
 /* Flush everything derived from the VM's EPT on all CPUs where its vCPUs run, and wait until done. */
 void ept_flush_vm(struct vm *vm);
+/*
+ * Tell the outer, if it wants to know, what guests by this EPTP of ours will use: HC_EPT_PREMAP, and what it answers. For the calling
+ * CPU; lasts over flushes. No effect otherwise.
+ */
+s64 ept_declare(u64 eptp, const struct nest_premap *range, u32 nr, u64 height);
+/* The same for a VM's own RAM. */
+void ept_declare_vm(const struct vm *vm);
 /* Forget the linear translations of a VPID on this CPU. */
 void ept_flush_vpid(u16 vpid);
 /* INVEPT single context (or all, where single is absent) on this CPU. */

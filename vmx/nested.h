@@ -18,7 +18,9 @@ struct nested; /* vmx/nested_priv.h */
 void nested_init(void);
 /* Bind HC_VMX_ASSIST. */
 void nested_page_init(void);
-/* May the VM use VMCS pages (core/abi.h)? */
+/* Bind HC_EPT_PREMAP. */
+void nested_premap_init(void);
+/* May the VM use VMCS pages and what else is for inners that know us (core/abi.h)? */
 bool nested_offers_pages(const struct vm *vm);
 /* … and may they delegate? */
 bool nested_delegates(const struct vm *vm);

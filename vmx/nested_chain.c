@@ -27,8 +27,10 @@ static hpa_t composed(struct vcpu *v, u64 l2_gpa)
 	struct ptab_leaf leaf;
 	u32 perm;
 
-	if (!n->ept) /* L1 has none for it */
+	if (!proc2_12(&n->v12, PROC2_EPT)) /* L1 has none for it */
 		return l1_gpa_to_hpa(v, l2_gpa, 1);
+	if (!ept02_running(v))
+		return HPA_NONE;
 	if (ptab_walk(&n->ept->pt, l2_gpa, &leaf) && (leaf.flags & need) == need)
 		return leaf.pa;
 	if (ept02_fault(v, l2_gpa, EPT_READ | EPT_WRITE, &perm) != L2_FAULT_FILLED || !n->ept)
@@ -46,6 +48,20 @@ hpa_t l1_gpa_to_hpa(struct vcpu *v, u64 gpa, u64 size)
 	hpa_t a = composed(v, gpa);
 	v->nested = n;
 	return a;
+}
+
+hpa_t l1_frame_to_hpa(struct vcpu *v, u64 gpa)
+{
+	const u64 need = VM_MAP_RAM | EPT_READ | EPT_WRITE;
+	struct nested *n = v->nested;
+	struct ptab_leaf leaf;
+
+	if (!n->below)
+		return vm_gpa_to_hpa(v->core.vm, GPA(gpa), SIZE_2M);
+	v->nested = n->below;
+	const struct ept02 *e = ept02_running(v);
+	v->nested = n;
+	return e && ptab_walk(&e->pt, gpa, &leaf) && leaf.size >= SIZE_2M && (leaf.flags & need) == need ? leaf.pa : HPA_NONE;
 }
 
 /* By pages: neighbours in L1's memory need not be neighbours in ours. */
@@ -135,7 +151,7 @@ void chain_forget(struct vcpu *v, struct nested *n)
 			page_put(v, a);
 		v->nested = a;
 		ept02_free_all(v);
-		a->vpid12 = 0;
+		vpid_forget_all(a);
 		a->suspended = NULL;
 		a->assist_gpa = NEST_VMCS_NONE;
 		a->in02_valid = false;
@@ -147,7 +163,7 @@ void chain_forget(struct vcpu *v, struct nested *n)
 void chain_refresh(struct vcpu *v, struct nested *n)
 {
 	v->nested = n;
-	if (proc2_12(&n->v12, PROC2_EPT) && !ept02_select(v, n->v12.EPTP)) {
+	if (proc2_12(&n->v12, PROC2_EPT) && !ept02_select(v)) {
 		vcpu_kill(v, "no memory left for the tables of its guest");
 		return;
 	}

@@ -23,18 +23,19 @@ static const struct ptab_fmt ept02_fmt = {
 };
 
 /* With A/D flags for L1, L2's page walks count as writes (SDM 3C, Accessed and Dirty Flags for EPT): the CPU must know. */
-#define KEY_MBE BIT(0)
-static u64 pointer_of(const struct ept02 *e) { return (ept_pointer(&e->pt) & ~EPTP_AD) | (e->eptp12 & EPTP_AD); }
+u64 ept02_pointer_of(const struct ept02 *e) { return ept_pointer(&e->pt) | (e->key & EPTP_AD); }
 
-u64 ept02_pointer(const struct nested *n, struct vm *vm) { return n->ept ? pointer_of(n->ept) : ept_pointer(&vm->ept); }
+u64 ept02_pointer(const struct nested *n, struct vm *vm) { return n->ept ? ept02_pointer_of(n->ept) : ept_pointer(&vm->ept); }
 
 static void release(struct ept02 *e)
 {
 	if (unused(e))
 		return;
-	ept_flush_here(pointer_of(e));
+	ept_flush_here(ept02_pointer_of(e));
 	ptab_destroy(&e->pt);
 	e->tables = 0;
+	e->premapped = 0;
+	e->last = (struct ptab_last){ 0 };
 }
 
 static int start(struct vcpu *v, struct ept02 *e, u64 key)
@@ -45,16 +46,17 @@ static int start(struct vcpu *v, struct ept02 *e, u64 key)
 		e->pt.root = HPA_NONE;
 		return -ENOMEM;
 	}
-	e->eptp12 = key;
+	e->key = key;
 	e->tables = 1;
-	ept_flush_here(pointer_of(e)); /* the root may have been one before */
+	ept_flush_here(ept02_pointer_of(e)); /* the root may have been one before */
+	premap_start(v, e);
 	return 0;
 }
 
 static struct ept02 *find(struct nested *n, u64 key)
 {
 	for (u32 i = 0; i < NR_EPT02; i++)
-		if (!unused(&n->ept02[i]) && n->ept02[i].eptp12 == key)
+		if (!unused(&n->ept02[i]) && n->ept02[i].key == key)
 			return &n->ept02[i];
 	return NULL;
 }
@@ -74,38 +76,64 @@ static struct ept02 *oldest(struct nested *n)
 	return best;
 }
 
-struct ept02 *ept02_select(struct vcpu *v, u64 eptp12)
+struct ept02 *ept02_of(struct vcpu *v, u64 key)
 {
 	struct nested *n = v->nested;
-	u64 key = (eptp12 & (EPT_ADDR | EPTP_AD)) | (proc2_12(&n->v12, PROC2_MBE) ? KEY_MBE : 0);
-	struct ept02 *e = n->ept;
+	struct ept02 *e = find(n, key);
 
-	if (e && !unused(e) && e->eptp12 == key)
-		return e;
-	e = find(n, key);
-	n->ept = NULL;
 	if (!e) {
 		e = oldest(n);
 		release(e);
+		if (e == n->ept)
+			n->ept = NULL;
 		if (start(v, e, key))
 			return NULL;
 	}
 	e->used = ++n->ept_round;
-	n->ept = e;
 	return e;
+}
+
+struct ept02 *ept02_select(struct vcpu *v)
+{
+	struct nested *n = v->nested;
+	u64 key = ept12_key(&n->v12);
+
+	if (n->ept && !unused(n->ept) && n->ept->key == key)
+		return n->ept;
+	n->ept_selected = true;
+	n->ept = ept02_of(v, key);
+	return n->ept;
+}
+
+struct ept02 *ept02_running(struct vcpu *v) { return proc2_12(&v->nested->v12, PROC2_EPT) ? ept02_select(v) : NULL; }
+
+static void drop_all(struct nested *n)
+{
+	for (u32 i = 0; i < NR_EPT02; i++)
+		release(&n->ept02[i]);
+	ept12_forget(n); /* further in, L1's tables are found through those further out */
+}
+
+void ept02_drop_above(struct nested *n)
+{
+	for (struct nested *a = n->above; a; a = a->above) {
+		drop_all(a);
+		a->ept = NULL;
+	}
 }
 
 void ept02_drop(struct vcpu *v, u64 eptp12)
 {
+	ept02_drop_above(v->nested);
 	for (u32 i = 0; i < NR_EPT02; i++)
-		if (!unused(&v->nested->ept02[i]) && (v->nested->ept02[i].eptp12 & EPT_ADDR) == (eptp12 & EPT_ADDR))
+		if (!unused(&v->nested->ept02[i]) && (v->nested->ept02[i].key & EPT_ADDR) == (eptp12 & EPT_ADDR))
 			release(&v->nested->ept02[i]);
 }
 
 void ept02_drop_all(struct vcpu *v)
 {
-	for (u32 i = 0; i < NR_EPT02; i++)
-		release(&v->nested->ept02[i]);
+	ept02_drop_above(v->nested);
+	drop_all(v->nested);
 }
 
 void ept02_free_all(struct vcpu *v)
@@ -126,15 +154,16 @@ void ept02_recheck(struct vcpu *v)
 		u64 page = ALIGN_DOWN(n->newly_dirty[i], PAGE_SIZE);
 		struct ept12_walk w;
 
-		ept12_walk(v, page, &w);
+		ept12_walk(v, n->ept->key, page, &w);
 		if (w.result == L2_FAULT_FILLED && w.dirty)
 			continue;
 		if (!ptab_unmap(&n->ept->pt, page, PAGE_SIZE)) {
-			ept_flush_here(pointer_of(n->ept));
+			ept_flush_here(ept02_pointer_of(n->ept));
 			continue;
 		}
 		release(n->ept); /* no memory to split a large page */
-		if (ept02_select(v, n->v12.EPTP))
+		ept02_drop_above(n);
+		if (ept02_select(v))
 			continue;
 		vcpu_kill(v, "no memory left for the tables of its guest");
 		return;
@@ -157,7 +186,7 @@ void nested_flush_ept(struct vcpu *v)
 	if (loaded)
 		chain_refresh(v, loaded);
 	v->nested = n;
-	if (used && n != loaded && !ept02_select(v, n->v12.EPTP))
+	if (used && n != loaded && !ept02_select(v))
 		vcpu_kill(v, "no memory left for the tables of its guest");
 }
 
@@ -174,32 +203,47 @@ static u32 tables_needed(const struct ptab *pt, const struct leaf *l)
 	return have > want ? have - want : 0;
 }
 
-static int map_leaf(struct vcpu *v, const struct leaf *l)
+/* L1 changed its entry: what we had is stale. Or a table that has become empty is in the way of a large page. */
+static int map_again(struct ept02 *e, const struct leaf *l)
 {
-	struct ept02 *e = v->nested->ept;
 	u32 need = tables_needed(&e->pt, l);
 
 	if (e->tables + need > EPT02_MAX_TABLES)
 		return -ENOMEM;
-	int err = ptab_map(&e->pt, l->l2_gpa, l->hpa, l->size, l->flags);
-	if (err == -EEXIST) { /* L1 changed its entry: what we had is stale */
-		err = ptab_unmap(&e->pt, l->l2_gpa, l->size);
-		ept_flush_here(pointer_of(e));
-		if (!err)
-			err = ptab_map(&e->pt, l->l2_gpa, l->hpa, l->size, l->flags);
-	}
+	int err = ptab_unmap(&e->pt, l->l2_gpa, l->size);
+	ept_flush_here(ept02_pointer_of(e));
+	if (!err)
+		err = ptab_map(&e->pt, l->l2_gpa, l->hpa, l->size, l->flags);
 	if (!err)
 		e->tables += need;
 	return err;
 }
 
-/* A full table starts anew once; then there is really no memory. */
-static enum l2_fault fill(struct vcpu *v, const struct leaf *l)
+static int map_elsewhere(struct ept02 *e, const struct leaf *l)
 {
-	if (!map_leaf(v, l))
-		return L2_FAULT_FILLED;
+	u32 room = EPT02_MAX_TABLES - e->tables;
+	int err = ptab_map_leaf(&e->pt, l->l2_gpa, l->hpa, (u8)size_level(l->size), l->flags, &room, &e->last);
+
+	e->tables = EPT02_MAX_TABLES - room;
+	return err == -EEXIST ? map_again(e, l) : err;
+}
+
+static __inline_always int map_leaf(struct ept02 *e, const struct leaf *l)
+{
+	if (l->size == PAGE_SIZE && ptab_map_last(&e->pt, l->l2_gpa, l->hpa, l->flags, &e->last))
+		return 0;
+	return map_elsewhere(e, l);
+}
+
+/* A full table starts anew once, with nothing in it; then there is really no memory. */
+static enum l2_fault fill_anew(struct vcpu *v, const struct leaf *l)
+{
+	struct nested *n = v->nested;
+
+	for (struct nested *e = v->nested_base; e; e = e->above)
+		premap_forget_all(e);
 	nested_flush_ept(v);
-	return v->nested->ept && !map_leaf(v, l) ? L2_FAULT_FILLED : L2_FAULT_NO_MEMORY;
+	return n->ept && !map_leaf(n->ept, l) ? L2_FAULT_FILLED : L2_FAULT_NO_MEMORY;
 }
 
 /* ept12's memory type for RAM; device registers keep ours. A page that L1 does not know to be dirty must fault at its first write. */
@@ -232,7 +276,10 @@ static bool lookup_below(struct vcpu *v, u64 l1_gpa, u32 need, struct ptab_leaf 
 	struct nested *n = v->nested, *b = n->below;
 
 	n->far.engine = NULL;
-	if (!b->ept)
+	v->nested = b;
+	struct ept02 *e = ept02_running(v);
+	v->nested = n;
+	if (!e)
 		return false;
 	if (ptab_walk(&b->ept->pt, l1_gpa, out) && !(need & ~out->flags))
 		return true;
@@ -254,11 +301,29 @@ static bool lookup_ept01(struct vcpu *v, u64 l1_gpa, u32 need, struct ptab_leaf 
 
 	if (n->below)
 		return lookup_below(v, l1_gpa, need, out);
-	if (ptab_walk(&v->core.vm->ept, l1_gpa, out))
+	if (ptab_walk(&v->core.vm->ept, l1_gpa, out)) {
+		if ((out->flags & VM_MAP_RAM) && out->size >= SIZE_2M) { /* there to stay: see entry_found */
+			n->ram_tag = l1_gpa / SIZE_2M + 1;
+			n->ram_flags = out->flags;
+			n->ram = HPA(ALIGN_DOWN(out->pa.v, SIZE_2M));
+		}
 		return true;
+	}
 	if (!is_apic_access(n, l1_gpa))
 		return false;
 	*out = (struct ptab_leaf){ .pa = HPA(n->apic_access.v | (l1_gpa & PAGE_MASK)), .size = PAGE_SIZE, .flags = ept_leaf_flags(EPT_READ | EPT_WRITE, MEMTYPE_WB) };
+	return true;
+}
+
+static __inline_always bool ept01_at(struct vcpu *v, u64 l1_gpa, u32 need, struct ptab_leaf *out)
+{
+	const struct nested *n = v->nested;
+
+	if (n->ram_tag != l1_gpa / SIZE_2M + 1)
+		return lookup_ept01(v, l1_gpa, need, out);
+	out->pa = HPA(n->ram.v | l1_gpa % SIZE_2M);
+	out->flags = n->ram_flags;
+	out->size = SIZE_2M;
 	return true;
 }
 
@@ -276,24 +341,101 @@ static bool fetch_refused(struct vcpu *v, u64 l2_gpa, u32 perm12)
 	return ptab_walk(&v->nested->ept->pt, l2_gpa, &there) && (there.flags & both) == granted;
 }
 
+static struct leaf compose(const struct ept12_walk *w, const struct ptab_leaf *l01, u64 l2_gpa, bool ad)
+{
+	u64 size = MIN(w->size, l01->size);
+
+	return (struct leaf){ ALIGN_DOWN(l2_gpa, size), size, leaf_flags(w, l01->flags, ad), HPA(ALIGN_DOWN(l01->pa.v, size)) };
+}
+
+/* There is a table to fill, also if the way through the tables further out has dropped it. */
+static __inline_always bool have_table(struct vcpu *v) { return v->nested->ept || ept02_select(v); }
+
+/* ept12 has a translation. Apart from ept02_fault, so that what L1's tables refuse pays for none of it. */
+static __attribute__((noinline)) enum l2_fault fault_translated(struct vcpu *v, u64 l2_gpa, u64 key, u32 need, struct ept12_walk *w)
+{
+	struct ptab_leaf l01;
+
+	if (!have_table(v))
+		return L2_FAULT_NO_MEMORY;
+	if ((need & ~w->perm & ~EPT_EXEC) || ((need & EPT_EXEC) && fetch_refused(v, l2_gpa, w->perm)))
+		return L2_FAULT_REFLECT;
+	if ((key & EPTP_AD) && !ept12_mark(v, l2_gpa, w, need & EPT_WRITE))
+		return L2_FAULT_LOG_FULL;
+	if (!ept01_at(v, w->l1_gpa, need, &l01) || (need & ~l01.flags))
+		return v->nested->below && v->nested->far.engine ? L2_FAULT_FURTHER_OUT : v->nested->ept ? L2_FAULT_OURS : L2_FAULT_FILLED;
+	if (!have_table(v))
+		return L2_FAULT_NO_MEMORY;
+	struct leaf l = compose(w, &l01, l2_gpa, key & EPTP_AD);
+	return map_leaf(v->nested->ept, &l) ? fill_anew(v, &l) : L2_FAULT_FILLED;
+}
+
 enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *perm12)
 {
 	u32 need = (u32)(qualification & EPT_RWX); /* access bits and permission bits have the same places */
-	bool ad = v->nested->v12.EPTP & EPTP_AD;
+	u64 key = v->nested->ept->key;
 	struct ept12_walk w;
-	struct ptab_leaf l01;
 
-	ept12_walk(v, l2_gpa, &w);
+	ept12_walk(v, key, l2_gpa, &w);
 	*perm12 = w.perm;
-	if (w.result != L2_FAULT_FILLED)
-		return w.result;
-	if ((need & ~w.perm & ~EPT_EXEC) || ((need & EPT_EXEC) && fetch_refused(v, l2_gpa, w.perm)))
-		return L2_FAULT_REFLECT;
-	if (!ept12_mark(v, l2_gpa, &w, need & EPT_WRITE))
-		return L2_FAULT_LOG_FULL;
-	if (!lookup_ept01(v, w.l1_gpa, need, &l01) || (need & ~l01.flags))
-		return v->nested->below && v->nested->far.engine ? L2_FAULT_FURTHER_OUT : v->nested->ept ? L2_FAULT_OURS : L2_FAULT_FILLED;
-	u64 size = MIN(w.size, l01.size);
-	struct leaf l = { ALIGN_DOWN(l2_gpa, size), size, leaf_flags(&w, l01.flags, ad), HPA(ALIGN_DOWN(l01.pa.v, size)) };
-	return fill(v, &l);
+	return w.result == L2_FAULT_FILLED ? fault_translated(v, l2_gpa, key, need, &w) : w.result;
+}
+
+/* ---- in advance ---- */
+/* Only what the engine below has composed already: it may set no flags in its L1's tables for a mere hint. */
+static bool ept01_now(struct vcpu *v, u64 l1_gpa, struct ptab_leaf *out)
+{
+	struct nested *n = v->nested;
+
+	if (!n->below)
+		return ptab_walk(&v->core.vm->ept, l1_gpa, out);
+	v->nested = n->below;
+	const struct ept02 *b = ept02_running(v);
+	v->nested = n;
+	*out = (struct ptab_leaf){ .size = PAGE_SIZE };
+	return b && ptab_walk(&b->pt, l1_gpa, out);
+}
+
+/* The leaf for gpa as both tables have it, no larger than `room`. False: there is none; *span: bytes of which that is certain. */
+static bool leaf_at(struct vcpu *v, const struct ept02 *e, u64 gpa, u64 room, struct leaf *l, u64 *span)
+{
+	struct ptab_leaf l01;
+	struct ept12_walk w;
+
+	ept12_walk(v, e->key, gpa, &w);
+	*span = w.size;
+	if (w.result != L2_FAULT_FILLED || ((e->key & EPTP_AD) && w.unflagged))
+		return false;
+	bool known = ept01_now(v, w.l1_gpa, &l01);
+	*span = MIN(w.size, l01.size);
+	if (!known)
+		return false;
+	w.size = MIN(w.size, room); /* less than a large page where a table is in the way */
+	*l = compose(&w, &l01, gpa, e->key & EPTP_AD);
+	return l->flags & ept02_fmt.present;
+}
+
+u64 ept02_premap(struct vcpu *v, struct ept02 *e, u64 gpa, u64 len, u32 *leaves)
+{
+	u64 end = gpa + len, bytes = 0, next, span;
+	struct ptab_leaf there;
+	struct leaf l;
+
+	for (; gpa < end && *leaves; gpa = next) {
+		bool composed = ptab_walk(&e->pt, gpa, &there);
+
+		span = there.size;
+		if (!composed && leaf_at(v, e, gpa, there.size, &l, &span)) {
+			if (e->tables >= EPT02_MAX_TABLES / 2 || map_leaf(e, &l))
+				break;
+			composed = true;
+			span = l.size;
+		}
+		next = MIN(ALIGN_DOWN(gpa, span) + span, end);
+		if (!composed)
+			continue;
+		bytes += next - gpa;
+		--*leaves;
+	}
+	return bytes;
 }

@@ -192,9 +192,6 @@ bool nested_l1_wants(struct vcpu *v, u32 reason)
 }
 
 /* ---- EPT ---- */
-/* Bits of the qualification that say what the access was; 5:3 say what ept12 would have allowed (SDM 3C, Exit Qualification for EPT Violations). */
-#define QUAL_ACCESS (EPT_RWX | EPT_QUAL_LINEAR_VALID | EPT_QUAL_TRANSLATED | EPT_QUAL_NMI_UNBLOCK)
-
 /* IRET had ended the blocking of NMIs when the fault came: it will be executed again (SDM 3C, NMI Unblocking Due to IRET). */
 static void restore_nmi_blocking(u64 qualification)
 {
@@ -229,8 +226,7 @@ static bool ept_violation(struct vcpu *v)
 		restore_nmi_blocking(q);
 		return true;
 	case L2_FAULT_REFLECT:
-		reflect_as(v, XR_EPT_VIOLATION, (q & QUAL_ACCESS) | FIELD_PREP(EPT_QUAL_PERMS, perm12 & EPT_RWX) |
-						(perm12 & EPT_EXEC_USER ? EPT_QUAL_PERM_USER : 0));
+		reflect_as(v, XR_EPT_VIOLATION, ept12_qualification(q, perm12));
 		return true;
 	case L2_FAULT_MISCONFIG:
 		reflect_as(v, XR_EPT_MISCONFIG, 0);

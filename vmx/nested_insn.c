@@ -123,6 +123,7 @@ enum exit_action exit_vmxoff(struct vcpu *v)
 	chain_forget(v, v->nested);
 	region_put(v);
 	ept02_free_all(v);
+	premap_forget_all(v->nested);
 	v->nested->vmx_on = false;
 	v->nested->vmxon_gpa = ~0ull;
 	vcpu_cr0_owned_changed(v);
@@ -315,7 +316,7 @@ static bool invvpid_valid(u64 type, const u64 desc[2])
 	return type == INVVPID_ALL || desc[0] != 0;
 }
 
-/* All VPIDs of L1 share vpid02 in turn: what was cached for another one is gone already. */
+/* Whatever the type: all translations of the VPID go, or all of all. */
 enum exit_action exit_invvpid(struct vcpu *v)
 {
 	enum exit_action a;
@@ -329,7 +330,9 @@ enum exit_action exit_invvpid(struct vcpu *v)
 		return EXIT_INJECT;
 	if (!invvpid_valid(type, desc))
 		return insn_fail(v, INSN_ERR_INV_OPERAND);
-	if (type == INVVPID_ALL || desc[0] == v->nested->vpid12)
-		v->nested->vpid12 = 0; /* the next entry flushes */
+	if (type == INVVPID_ALL)
+		vpid_forget_all(v->nested);
+	else
+		vpid_forget(v->nested, (u16)desc[0]);
 	return insn_succeed();
 }

@@ -16,7 +16,8 @@ static struct nested *engine_new(struct vcpu *v, struct vmcs *vmcs01)
 		return NULL;
 	n->vmxon_gpa = n->current_gpa = n->delegate = ~0ull;
 	n->virtual_apic = n->pi_desc = n->apic_access = HPA_NONE;
-	n->vpid02 = vcpu_alloc_vpid();
+	vpid_create(n);
+	ept12_forget(n);
 	n->vmcs01 = vmcs01;
 	n->vmcs02.engine = n;
 	for (u32 i = 0; i < NR_EPT02; i++)
@@ -115,6 +116,7 @@ void nested_reset(struct vcpu *v)
 		n->page ? page_put(v, n) : shadow_detach(v);
 	n->assist = NULL;
 	ept02_free_all(v);
+	premap_forget_all(n);
 	n->vmx_on = false;
 	n->vmxon_gpa = n->current_gpa = ~0ull;
 	v->event = (struct vcpu_event){ 0 };

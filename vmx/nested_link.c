@@ -59,7 +59,8 @@ bool link_vmfunc(struct vcpu *v)
 	if (l1_read(v, n->v12.EPTP_LIST_ADDR + index * 8, &eptp, sizeof(eptp)) || !check_eptp(&nested_caps, eptp))
 		return false;
 	n->v12.EPTP = eptp;
-	if (!ept02_select(v, eptp)) {
+	ept02_drop_above(n);
+	if (!ept02_select(v)) {
 		vcpu_kill(v, "no memory left for the tables of its guest");
 		return true;
 	}

@@ -43,7 +43,7 @@ static bool ept12_allows(struct vcpu *v, struct l1_walk *w, u64 gpa, bool table)
 
 	if (!nested_in_l2(v) || !proc2_12(&v->nested->v12, PROC2_EPT))
 		return true;
-	ept12_walk(v, gpa, &e);
+	ept12_walk(v, ept12_key(&v->nested->v12), gpa, &e);
 	if (e.result == L2_FAULT_FILLED && (e.perm & EPT_READ) && (!write || (e.perm & EPT_WRITE)))
 		return true;
 	u64 access = table ? EPT_QUAL_READ | (write ? EPT_QUAL_WRITE : 0) : write ? EPT_QUAL_WRITE : EPT_QUAL_READ;

@@ -9,7 +9,8 @@
  * memory) · link (what L2 does with what vmcs12 names) · insn, mem (VMX instructions and
  * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
  * words, masks, bitmaps) · state (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
- * (L1's host state) · cr (CR accesses of L2 that are ours) · ept12 (L1's tables) · ept (ept02) · irq · shadow.
+ * (L1's host state) · cr (CR accesses of L2 that are ours) · ept12 (L1's tables) · ept (ept02) · premap (in advance) · vpid · irq ·
+ * shadow.
  */
 #ifndef VMX_NESTED_PRIV_H
 #define VMX_NESTED_PRIV_H
@@ -61,16 +62,25 @@ enum entry_failure { ENTRY_FAIL_OTHER = 0, ENTRY_FAIL_PDPTE = 2, ENTRY_FAIL_NMI 
 /* SDM 3C, VMX Aborts. */
 enum vmx_abort { ABORT_SAVE_MSR = 1, ABORT_HOST_PDPTE = 2, ABORT_LOAD_MSR = 4, ABORT_FURTHER_IN = 0x100 /* ours: core/abi.h, VMCS pages */ };
 
-/* One composed table: ept02 of the ept12 with this EPTP. */
+/* One composed table: ept02 of the ept12 with this key. */
 struct ept02 {
 	struct ptab pt;
-	u64 eptp12;       /* ~0: unused */
+	u64 key;          /* ept12_key */
+	u64 premapped;    /* bytes of declared ranges that have been composed in advance */
 	u32 tables;       /* table pages, the root included */
+	struct ptab_last last;
 	u32 used;         /* round of the last use, for eviction */
 };
 #define NR_EPT02 4
 #define NEWLY_DIRTY 8
 #define EPT02_MAX_TABLES 1024 /* per ept02; a full one is dropped and starts anew */
+/* A VPID of L1's, and the one of ours that stands for it. */
+struct vpid02 { u16 vpid12, vpid02; };
+#define NR_VPID02 8
+/* Ranges that L1 has declared by HC_EPT_PREMAP, for the ept12 with this key. */
+struct premap_list { u64 key; u32 nr; struct nest_premap range[NEST_PREMAP_MAX]; };
+/* 2 MiB of L1's RAM that hold one of its tables, and where we have them. gpa ~0: none. */
+struct l1_frame { u64 gpa; u8 *base; };
 
 /* 64-bit words of a bitmap of ours that let something pass; the rest is all ones whatever L1's bitmap says. */
 #define BITMAP_WORDS 64
@@ -82,6 +92,8 @@ struct merged {
 	u64 tsc_offset;
 	u64 cr0_mask, cr4_mask, cr0_shadow, cr4_shadow, cr0, cr4;
 };
+
+#define EPT12_LEVELS 4
 
 /* Things of ours that vmcs02 asks for on top of vmcs12, by processor-based control bit. */
 #define OURS_DYNAMIC (PROC_MTF | PROC_INT_WINDOW | PROC_NMI_WINDOW)
@@ -127,7 +139,9 @@ struct nested {
 	u32 pin02;                   /* pin-based controls by the merge */
 	u32 proc02;                  /* primary controls by the merge, and what we added to them */
 	u32 ours;
-	u16 vpid02, vpid12;
+	struct vpid02 vpid[NR_VPID02]; /* the first: of L2 without VPID */
+	u32 vpid_next;
+	u16 vpid02, vpid12;          /* that vmcs02 runs with; vpid12 = 0: none, or it has to be selected again */
 	u64 cr0_owned02, cr4_owned02; /* bits that are ours in vmcs02 */
 	u64 pdpte[4];                /* L2's, if it uses PAE paging; as checked */
 
@@ -146,8 +160,14 @@ struct nested {
 
 	struct ept02 ept02[NR_EPT02];
 	struct ept02 *ept;           /* of the vmcs12 that runs; NULL: it has no EPT */
+	bool ept_selected;           /* since vmcs02 was given its EPTP: what it has may be gone */
 	u32 ept_round;
 	struct { struct nested *engine; u64 gpa; u32 result, perm; } far; /* see L2_FAULT_FURTHER_OUT */
+	struct premap_list premap[NR_EPT02];
+	u32 premap_next;
+	struct l1_frame ept12_frame[EPT12_LEVELS];
+	u64 ram_tag, ram_flags;      /* 2 MiB of L1's RAM that ept01 maps by one leaf: number of the frame + 1; as that leaf says */
+	hpa_t ram;
 	u64 newly_dirty[NEWLY_DIRTY]; /* pages of L2 whose dirty flag we have set since its last entry: ept02_recheck */
 	u32 nr_newly_dirty;
 
@@ -257,6 +277,8 @@ void chain_refresh(struct vcpu *v, struct nested *n);
 /* ---- L1's memory, by its own physical addresses ---- */
 /* size bytes within one page; HPA_NONE: no RAM there. */
 hpa_t l1_gpa_to_hpa(struct vcpu *v, u64 gpa, u64 size);
+/* 2 MiB (gpa is aligned) that are one piece of our RAM, which L1 may write; HPA_NONE: they are not, or not known to be yet. */
+hpa_t l1_frame_to_hpa(struct vcpu *v, u64 gpa);
 /* 0, -EFAULT. */
 int l1_read(struct vcpu *v, u64 gpa, void *buf, u64 len);
 int l1_write(struct vcpu *v, u64 gpa, const void *buf, u64 len);
@@ -374,6 +396,7 @@ struct exit_info {
 void exit_info_read(struct exit_info *i);
 /* L2 stops, L1 continues at its host state. Precondition: vmcs02 loaded; afterwards vmcs01 is. */
 void reflect(struct vcpu *v, const struct exit_info *info);
+void reflect_fast(struct vcpu *v, const struct exit_info *info); /* the same; its record in the trace is the caller's */
 /* An exit that did not happen in the hardware (interrupt, NMI, INIT for L1). */
 void reflect_event(struct vcpu *v, u32 reason, u32 intr_info);
 /* vmcs12's exception bitmap, with its filter of page faults. */
@@ -401,37 +424,83 @@ enum l2_fault {
 	L2_FAULT_NO_MEMORY,
 	L2_FAULT_LOG_FULL, /* a flag would have to be set, and L1's page-modification log has no room */
 };
-#define EPT12_LEVELS 4
 #define PML_ENTRIES 512
+/* What tells one ept12 from another: root, accessed and dirty flags, mode-based execute control. */
+#define EPT12_MBE BIT(0)
+static inline u64 ept12_key(const struct vmcs12 *f)
+{
+	return (f->EPTP & (EPT_ADDR | EPTP_AD)) | (proc2_12(f, PROC2_MBE) ? EPT12_MBE : 0);
+}
 struct ept12_walk {
-	u64 l1_gpa, size;
+	u64 l1_gpa;
+	u64 size;                  /* of the leaf, or of what is certainly not translated */
 	u32 perm, memtype;
 	bool ipat, dirty;
-	bool unflagged;            /* some entry has no accessed flag yet */
+	bool unflagged;            /* of a translation: some entry has no accessed flag yet */
 	enum l2_fault result;
-	u32 nr;
-	u64 *entry[EPT12_LEVELS];  /* in L1's memory, top first; the last is the leaf */
+	u32 last;                  /* of a translation: the leaf is entry[last] */
+	u64 *entry[EPT12_LEVELS];  /* in L1's memory, top first */
 };
-/* Walk ept12 in L1's memory. result: REFLECT (not present), MISCONFIG or FILLED (a translation; perm may still forbid). */
-void ept12_walk(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w);
+/*
+ * Walk ept12 in L1's memory. result: REFLECT (not present), MISCONFIG or FILLED (a translation; perm may still forbid). l1_gpa, memtype,
+ * ipat, dirty: of a translation.
+ */
+void ept12_walk(struct vcpu *v, u64 key, u64 l2_gpa, struct ept12_walk *w);
+/* Forget where L1's tables were found. */
+void ept12_forget(struct nested *n);
 /*
  * Set the accessed flags of what was walked, and with write the dirty flag of the leaf and its line in the log, if L1 asks for them.
  * False: the log is full, and nothing has been set.
  */
 bool ept12_mark(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w, bool write);
+/*
+ * Bits of the qualification that say what the access was; 5:3 say what ept12 would have allowed (SDM 3C, Exit Qualification for EPT
+ * Violations).
+ */
+#define EPT_QUAL_ACCESS (EPT_RWX | EPT_QUAL_LINEAR_VALID | EPT_QUAL_TRANSLATED | EPT_QUAL_NMI_UNBLOCK)
+static inline u64 ept12_qualification(u64 q, u32 perm12)
+{
+	return (q & EPT_QUAL_ACCESS) | FIELD_PREP(EPT_QUAL_PERMS, perm12 & EPT_RWX) | (perm12 & EPT_EXEC_USER ? EPT_QUAL_PERM_USER : 0);
+}
 enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *perm12);
-/* The ept02 for this vmcs12, made if necessary; NULL: no memory. Sets n->ept. */
-struct ept02 *ept02_select(struct vcpu *v, u64 eptp12);
+/* The ept02 for the current vmcs12, made if necessary; NULL: no memory. Sets n->ept. */
+struct ept02 *ept02_select(struct vcpu *v);
+/* The same, where vmcs12 has an EPT at all; else NULL. */
+struct ept02 *ept02_running(struct vcpu *v);
+/* Tables of the engines above n rest on ours: they go with them. Precondition: no vmcs02 of theirs is loaded. */
+void ept02_drop_above(struct nested *n);
 u64 ept02_pointer(const struct nested *n, struct vm *vm);
+u64 ept02_pointer_of(const struct ept02 *e);
 /*
  * L1 may have cleared dirty flags again while it handled an exit. Without INVEPT a processor may or may not notice; most do, because
  * they cache little across an exit and an entry, and software counts on it. So do we, for the pages that became dirty last.
  */
 void ept02_recheck(struct vcpu *v);
+/* The table of a key, whether L2 runs by it or not; made if necessary. NULL: no memory. */
+struct ept02 *ept02_of(struct vcpu *v, u64 key);
+/*
+ * Compose [gpa, gpa + len) as far as ept12 maps it, leaf by leaf, *leaves at most. Bytes composed now or before. Sets no flags in ept12:
+ * what has none is left out.
+ */
+u64 ept02_premap(struct vcpu *v, struct ept02 *e, u64 gpa, u64 len, u32 *leaves);
 /* Forget one (eptp12) or all composed tables and what the CPU cached of them. */
 void ept02_drop(struct vcpu *v, u64 eptp12);
 void ept02_drop_all(struct vcpu *v);
 void ept02_free_all(struct vcpu *v);
+
+/* ---- nested_premap.c ---- */
+/* A table starts: compose what is declared for it. */
+void premap_start(struct vcpu *v, struct ept02 *e);
+/* They took too much memory, or VMX operation ends. */
+void premap_forget_all(struct nested *n);
+
+/* ---- nested_vpid.c ---- */
+void vpid_create(struct nested *n);
+/* Set n->vpid02 for an entry with this VPID of L1's (0: without); flushed if it was another one's. On the CPU that enters. */
+void vpid_select(struct nested *n, u16 vpid12);
+/* INVVPID of L1. */
+void vpid_forget(struct nested *n, u16 vpid12);
+void vpid_forget_all(struct nested *n);
 
 /* ---- nested_irq.c ---- */
 /* PIR of L2's descriptor into its virtual-APIC page and RVI. Precondition: vmcs02 loaded. */

@@ -22,7 +22,7 @@ static void put_info(struct vmcs12 *f, const struct exit_info *i)
 	f->ENTRY_INTR_INFO &= ~INTR_VALID; /* SDM 3C, Event Injection: cleared by every VM exit */
 }
 
-static void hand_over(struct vcpu *v, const struct exit_info *info)
+void reflect_fast(struct vcpu *v, const struct exit_info *info)
 {
 	struct nested *n = v->nested;
 	struct vmcs12 *f = &n->v12;
@@ -43,7 +43,7 @@ static void hand_over(struct vcpu *v, const struct exit_info *info)
 void reflect(struct vcpu *v, const struct exit_info *info)
 {
 	trace(&v->core, TRACE_REFLECT, v->nested->height, info->reason & 0xffff, info->qualification, info->intr_info);
-	hand_over(v, info);
+	reflect_fast(v, info);
 }
 
 #define EXIT_INFO(F) \
@@ -77,7 +77,7 @@ void nested_reflect_fast(struct vcpu *v, u32 reason)
 
 	exit_info_read(&i);
 	i.reason = reason;
-	hand_over(v, &i);
+	reflect_fast(v, &i);
 }
 
 void reflect_as(struct vcpu *v, u32 reason, u64 qualification)

@@ -126,8 +126,6 @@ static void write_constants(struct vcpu *v)
 	vmwrite(VMCS_MSR_BITMAP, virt_to_hpa(n->msr_bitmap).v);
 	vmwrite(VMCS_IO_BITMAP_A, virt_to_hpa(n->io_bitmap).v);
 	vmwrite(VMCS_IO_BITMAP_B, virt_to_hpa(n->io_bitmap).v + PAGE_SIZE);
-	if (vmx_caps.use_proc2 & PROC2_VPID)
-		vmwrite(VMCS_VPID, n->vpid02);
 	if (vmx_caps.posted)
 		vmwrite(VMCS_PI_NOTIFICATION_VECTOR, IRQ_VEC_PI_NESTED);
 	if (vmx_caps.proc2.may & PROC2_VMFUNC)
@@ -299,22 +297,25 @@ static void put_ept_and_vpid(struct vcpu *v, bool dirty)
 	const struct vmcs12 *f = &n->v12;
 	u16 vpid12 = proc2_12(f, PROC2_VPID) ? (u16)f->VPID : 0;
 
-	if (!dirty && !n->nr_newly_dirty && n->ept && n->ept->pt.root.v != HPA_NONE.v) { /* the same table, and what vmcs02 names */
-		if (!vpid12)
-			ept_flush_vpid(n->vpid02);
-		if (vpid12 == n->vpid12)
-			return;
+	if (!vpid12 || vpid12 != n->vpid12) {
+		vpid_select(n, vpid12);
+		if (vmx_caps.use_proc2 & PROC2_VPID)
+			PUT(n, VPID, n->vpid02);
 	}
+	if (!(dirty | n->nr_newly_dirty | n->ept_selected) && n->ept && n->ept->pt.root.v != HPA_NONE.v) /* what vmcs02 names */
+		return;
+	const struct ept02 *before = n->ept;
+
 	if (!proc2_12(f, PROC2_EPT))
 		n->ept = NULL;
-	else if (!ept02_select(v, f->EPTP))
+	else if (!ept02_select(v))
 		vcpu_kill(v, "no memory left for the tables of its guest");
+	if (n->ept != before)
+		ept02_drop_above(n);
 	if (n->nr_newly_dirty)
 		ept02_recheck(v);
 	PUT(n, EPTP, ept02_pointer(n, v->core.vm));
-	if (!vpid12 || vpid12 != n->vpid12)
-		ept_flush_vpid(n->vpid02);
-	n->vpid12 = vpid12;
+	n->ept_selected = false;
 }
 
 static void take_event(struct vcpu *v)

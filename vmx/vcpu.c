@@ -168,6 +168,7 @@ static void take_sipi(struct vcpu *v)
 static void take_start(struct vcpu *v)
 {
 	ept_flush_here(ept_pointer(&v->core.vm->ept)); /* the root may have been another VM's */
+	ept_declare_vm(v->core.vm);
 	vmcs_write_controls(v);
 	vmcs_write_host_state(v);
 	vlapic_reset(v);
