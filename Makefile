@@ -42,7 +42,8 @@ GUEST_SRCS := guest/start.S guest/main.c \
 	guest/net/ip.c guest/net/net.c guest/net/pci.c guest/net/plugin_load.c guest/net/port.c guest/net/shell.c \
 	guest/net/shell_dev.c guest/net/shell_emu.c guest/net/shell_switch.c guest/net/shell_vf.c guest/net/virtio_plugin.c \
 	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/cycle.c guest/work/die.c \
-	guest/work/echo.c guest/work/end.c guest/work/exits.c guest/work/inject.c guest/work/modes.S guest/work/ping.c guest/work/smp.c \
+	guest/work/echo.c guest/work/end.c guest/work/exits.c guest/work/inject.c guest/work/inner.c \
+	guest/work/inner_loop.S guest/work/modes.S guest/work/ping.c guest/work/smp.c \
 	guest/work/smp_irq.c guest/work/state.c guest/work/states.c guest/work/switch.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_page.c \
 	guest/work/torture_vmx.c \
 	guest/work/torture_virtio.c guest/work/torture_virtio_ctrl.c guest/work/torture_virtio_dev.c guest/work/torture_virtio_pci.c \

@@ -40,6 +40,7 @@ static const struct work works[] = {
 	{ "state", work_state, "stop, save and restore the function, also into another" },
 	{ "tscloop", work_tscloop, "loop of known length against the TSC" },
 	{ "exits", work_exits, "one kind of exit many times" },
+	{ "inner", work_inner, "be a hypervisor with a guest: what its exits cost" },
 	{ "torture", work_torture, "hypercalls and instructions that must fail" },
 	{ "torture-nic", work_torture_nic, "NIC calls and registers that must fail" },
 	{ "inherit", work_inherit, "take functions in turn with another VM, each as hostile as can be" },

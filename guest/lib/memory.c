@@ -101,5 +101,13 @@ void *memory_pages(u64 n)
 	return memset((void *)pages_next, 0, n * PAGE_SIZE);
 }
 
+u64 memory_untouched(u64 *len)
+{
+	u64 from = ALIGN_UP(heap_next, PAGE_SIZE);
+
+	*len = pages_next - from;
+	return from;
+}
+
 u64 memory_device_window(void) { return window; }
 u64 memory_top(void) { return top; }

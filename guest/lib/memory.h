@@ -15,6 +15,8 @@ const char *memory_init(const struct boot *b);
 void *memory_sbrk(s64 increment);
 /* n zeroed pages in a row, never given back; NULL if there are none left. */
 void *memory_pages(u64 n);
+/* Free RAM that nobody has touched: from, and how many bytes. */
+u64 memory_untouched(u64 *len);
 /* Guest-physical address of 1 GiB of nothing, 1 GiB aligned, mapped uncached: where device registers may appear. */
 u64 memory_device_window(void);
 /* First guest-physical address above all RAM. */

@@ -23,5 +23,5 @@ def check(m):
     for phase in ("exits-cpuid", "exits-rdmsr"):
         seen = per_exit(m, "L0", phase, int(words["count"]))
         print(f"    {m.scenario.label}: {phase}: {seen:.3f} hardware exits per exit at L{depth}")
-        # without delegation some more: an INVVPID whenever a level between takes turns with its guest on one VPID of ours
-        assert wanted <= seen < wanted * (1.1 if flat else 1.3), f"{phase}: expected {wanted} hardware exits for each at depth {depth}, saw {seen:.3f}"
+        # a little more: one exit in FAST_RUN takes the loop, which at an inner level may exit itself
+        assert wanted <= seen < wanted * 1.1, f"{phase}: expected {wanted} hardware exits for each at depth {depth}, saw {seen:.3f}"
