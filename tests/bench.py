@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import spine    # first: it tells Python where the machine's modules are
 
+import bench_nest
 import cpio
 import image
 import options
@@ -37,7 +38,7 @@ EMULATED_ROWS = (("polled, event indices", "event", " virtio=event"), ("polled, 
                  ("interrupts, event indices", "irq-event", " irq=1 virtio=event"), ("interrupts, plain", "irq-plain", " irq=1 virtio=plain"))
 EMULATED = 2000
 SWITCHES, STEP = 100, 24    # datagrams of each kind between two switches, and the window
-EXIT_PHASES = ("exits-cpuid", "exits-vmcall", "exits-io", "exits-rdmsr")
+EXIT_PHASES = ("exits-cpuid", "exits-vmcall", "exits-io", "exits-rdmsr", "exits-mmio")
 LIMIT = 300
 
 
@@ -50,21 +51,21 @@ class Failed(Exception):
 class Run:
     """One boot of the machine, and the counts in its reports."""
 
-    def __init__(self, name, depth, words, packets=0, **guest):
-        """guest: more of spine.Guest."""
+    def __init__(self, name, depth, words, packets=0, machine=None, inner_vmx=True, **guest):
+        """machine: more options of it. inner_vmx: of spine.bundle. guest: more of spine.Guest."""
         self.name, self.depth, self.packets = f"bench-{name}-depth{depth}", depth, packets
         self.dir = paths.BUILD / "run" / self.name
         self.levels = ["inner/" * i + f"L{i}" for i in range(depth)]
         self.guest = "inner/" * (depth - 1) + "guest"
         print(f"bench: {self.name}: {words}", flush=True)
-        self.reports = self.boot(words, guest)
+        self.reports = self.boot(words, machine or {}, inner_vmx, guest)
 
-    def boot(self, words, guest):
+    def boot(self, words, machine, inner_vmx, guest):
         self.dir.mkdir(parents=True, exist_ok=True)
         disk = self.dir / "disk.img"
-        bundle = cpio.archive(spine.bundle(self.depth, spine.Guest(cmdline=words, **guest)))
+        bundle = cpio.archive(spine.bundle(self.depth, spine.Guest(cmdline=words, **guest), inner_vmx=inner_vmx))
         image.make_nestling(disk, paths.built("nestling.efi", "Nestling"), bundle)
-        with Machine(options.Options(disk=str(disk)), self.dir) as m:
+        with Machine(options.Options(disk=str(disk), **machine), self.dir) as m:
             if self.packets:
                 self.traffic(m)
             code = m.wait(LIMIT)
@@ -188,7 +189,7 @@ def switch_rows(run):
 
 
 def exit_rows(run):
-    name = f"one exit of the guest: instructions in the handlers of a level, average of {EXITS}"
+    name = f"one exit of the guest: instructions in the loop of a level (not those of the shortest way), average of {EXITS}"
     for phase in EXIT_PHASES:
         what = phase.removeprefix("exits-")
         count = run.one(run.guest, guest="exits", phase=phase)["count"]
@@ -270,6 +271,7 @@ def all_rows():
         yield from beside(lambda run, name=name: emulation_rows(name, run), runs)
     yield from beside(switch_rows, [run_switch(d) for d in (1, 2)])
     yield from beside(exit_rows, empty.values())
+    yield from bench_nest.rows(Run, run_blast, empty[1], empty[2])
     yield from size_rows()
 
 
