@@ -221,7 +221,10 @@ enum nest_hypercall {
  * guest's VMLAUNCH and VMRESUME of VMCS pages itself, composing all the VMCSs and EPTs of the chain, and hands exits of what runs
  * there straight to whom they belong to; and so on inward, from page to page, so any depth costs two hardware exits per reflected
  * exit. All else is as without. What the delegating level is shown of it are only exits that are its own: of its guest, with the
- * guest's state at its last VMRESUME; what it then injects into its guest ends the stay further in by an exit to its guest. A VMCS page
+ * guest's state at its last VMRESUME; what it then injects into its guest ends the stay further in by an exit to its guest. What runs
+ * further in waits while the page is not current (`further_in` says so), for the vCPU that ran it; it ends when the page is next
+ * cleared or left with `delegate` NEST_VMCS_NONE, or its memory becomes another page. The outer keeps a bounded number of such pages
+ * for a vCPU; beyond that it does not delegate. A VMCS page
  * entered this way has no MSR areas, and its owner is steady (NEST_ASSIST_STEADY); else the entry fails with error 7.
  */
 #define NEST_VMCS_NONE (~0ull)
@@ -248,11 +251,12 @@ struct nest_vmx_assist {
 #define NEST_VMCS_REVISION 0x4e564d31u /* "NVM1" */
 struct nest_vmcs_page {
 	uint32_t revision;     /* NEST_VMCS_REVISION */
-	uint32_t abort;        /* VMX-abort indicator; 100h: taken away while something further in was suspended. Not zero: refused */
+	uint32_t abort;        /* VMX-abort indicator; 100h: what ran further in is lost, or is on another vCPU. Not zero: refused */
 	uint32_t launched;     /* launch state, while the page is not current */
 	uint32_t clean;        /* NEST_GROUP_* */
 	uint64_t delegate;     /* see "Delegation"; NEST_VMCS_NONE: none */
-	uint32_t reserved[10];
+	uint64_t further_in;   /* the outer's; the inner writes 0 when it makes the page, and never again */
+	uint32_t reserved[8];
 	uint64_t field[NEST_VMCS_SLOTS]; /* zero-extended; what does not exist is ignored */
 };
 _Static_assert(sizeof(struct nest_vmcs_page) <= 4096, "ABI page");

@@ -8,7 +8,7 @@
  *      vmcs01, vmcs02 ====> vmcs01, vmcs02 =======> vmcs01, vmcs02
  *
  * Invariant: while an engine is suspended, its vmcs02 holds all of its L2's state, and nothing but chain_continue or chain_forget ends
- * that. What a level k that delegates is shown is an exit of its own L2, with that one's state at its last VMRESUME.
+ * that; meanwhile it may be put aside with its chain (nested_park.c). What a level k that delegates is shown is an exit of its own L2, with that one's state at its last VMRESUME.
  * No address of a vmcs12 reaches memory but through here.
  */
 #include <string.h>
@@ -95,12 +95,33 @@ int l1_write(struct vcpu *v, u64 gpa, const void *buf, u64 len)
 }
 
 /* ---- inward ---- */
+/* The VMCS page of a's L1, where the tables of that one have been dropped since it was translated. False: it has none (any more). */
+static bool find_again(struct vcpu *v, struct nested *a)
+{
+	struct nested *running = v->nested;
+
+	if (a->moved) {
+		a->moved = false;
+		a->assist_gpa = NEST_VMCS_NONE;
+		v->nested = a;
+		hpa_t page = a->page ? l1_gpa_to_hpa(v, a->current_gpa, PAGE_SIZE) : HPA_NONE;
+		v->nested = running;
+		if (page.v != HPA_NONE.v)
+			a->page = hpa_to_virt(page);
+		else
+			page_forget(a);
+	}
+	return a->page;
+}
+
 /* The engine for L2's own guest, its assist page at hand; NULL: not delegated, or not to be had. */
 static struct nested *engine_above(struct vcpu *v, struct nested *n)
 {
 	if (n->delegate == NEST_VMCS_NONE)
 		return NULL;
 	struct nested *a = nested_above(v, n);
+	if (a && a->moved)
+		find_again(v, a);
 	if (a && a->assist_gpa != n->delegate) {
 		v->nested = a;
 		hpa_t page = l1_gpa_to_hpa(v, ALIGN_DOWN(n->delegate, PAGE_SIZE), PAGE_SIZE);
@@ -141,22 +162,28 @@ bool nested_fast_chain(struct vcpu *v)
 	return false;
 }
 
-void chain_forget(struct vcpu *v, struct nested *n)
+void chain_put(struct vcpu *v, struct nested *n)
 {
-	struct nested *running = v->nested;
+	struct nested *a = n->above, *running = v->nested;
 
-	n->suspended = NULL;
-	for (struct nested *a = n->above; a; a = a->above) {
-		if (a->page)
-			page_put(v, a);
+	ept02_drop_above(n);
+	if (!a)
+		return;
+	if (find_again(v, a)) {
 		v->nested = a;
-		ept02_free_all(v);
-		vpid_forget_all(a);
-		a->suspended = NULL;
-		a->assist_gpa = NEST_VMCS_NONE;
-		a->in02_valid = false;
+		page_put(v, a);
+		v->nested = running;
 	}
-	v->nested = running;
+	vpid_forget_all(a);
+	a->assist_gpa = NEST_VMCS_NONE;
+	a->in02_valid = false;
+}
+
+#define L2_VMX_INSNS (BIT(XR_VMCLEAR) | BIT(XR_VMPTRLD) | BIT(XR_VMXON) | BIT(XR_VMXOFF) | BIT(XR_INVEPT) | BIT(XR_INVVPID))
+void chain_l2_insn(struct vcpu *v, u32 reason)
+{
+	if (reason < 64 && (BIT(reason) & L2_VMX_INSNS))
+		chain_put(v, v->nested);
 }
 
 /* ---- outward ---- */
@@ -238,6 +265,15 @@ static void carry_over(struct vcpu *v, struct nested *n, struct vcpu_event ev, u
 	chain_reflect(v, n->above, &i);
 }
 
+/* Everything up to what is suspended has its page. */
+static bool all_found(struct vcpu *v, struct nested *n)
+{
+	for (struct nested *a = n->above; find_again(v, a); a = a->above)
+		if (a == n->suspended)
+			return true;
+	return false;
+}
+
 void chain_continue(struct vcpu *v)
 {
 	struct nested *n = v->nested, *inner = n->suspended;
@@ -245,6 +281,11 @@ void chain_continue(struct vcpu *v)
 
 	if (!inner)
 		return;
+	if (!all_found(v, n)) { /* L1 has taken memory from L2 that a processor would need to leave what L2 runs */
+		chain_forget(v, n);
+		reflect_event(v, XR_TRIPLE_FAULT, 0);
+		return;
+	}
 	u64 stepped = vmread(VMCS_GUEST_RIP) - n->root_rip;
 	if (stepped)
 		vmwrite(VMCS_GUEST_RIP, n->root_rip);

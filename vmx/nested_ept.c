@@ -119,6 +119,7 @@ void ept02_drop_above(struct nested *n)
 	for (struct nested *a = n->above; a; a = a->above) {
 		drop_all(a);
 		a->ept = NULL;
+		a->moved = true;
 	}
 }
 

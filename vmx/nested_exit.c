@@ -246,9 +246,6 @@ static bool ept_violation(struct vcpu *v)
 	}
 }
 
-/* After these of L2, what we know of its guests is what a processor would keep: nothing, but their VMCSs in memory. */
-#define CHAIN_ENDS (BIT(XR_VMCLEAR) | BIT(XR_VMPTRLD) | BIT(XR_VMXON) | BIT(XR_VMXOFF) | BIT(XR_INVEPT) | BIT(XR_INVVPID))
-
 /* ---- what is neither L1's nor for the ordinary handlers ---- */
 /* True: done, and v continues in L2. */
 static bool consumed(struct vcpu *v, u32 reason)
@@ -316,8 +313,7 @@ bool nested_exit(struct vcpu *v, u32 reason)
 		return true;
 	if ((reason == XR_VMLAUNCH || reason == XR_VMRESUME) && chain_enter(v, reason == XR_VMLAUNCH))
 		return true;
-	if (n->above && reason < 64 && (BIT(reason) & CHAIN_ENDS))
-		chain_forget(v, n);
+	chain_l2_insn(v, reason);
 	if (reason < ARRAY_SIZE(rules) && nested_l1_wants(v, reason)) {
 		nested_reflect(v, full);
 		return true;

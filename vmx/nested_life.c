@@ -83,24 +83,33 @@ int nested_create(struct vcpu *v)
 	return v->nested ? 0 : -ENOMEM;
 }
 
-void nested_free(struct vcpu *v)
+/* All engines, those that wait or are spare included; no deeper than CHAIN_MAX calls. fn may free its engine. */
+static void each_engine(struct vcpu *v, struct nested *first, void (*fn)(struct vcpu *, struct nested *))
 {
 	struct nested *next;
 
-	for (struct nested *n = v->nested_base; n; n = next) {
+	for (struct nested *n = first; n; n = next) {
 		next = n->above;
-		engine_free(v, n);
+		for (u32 i = 0; i < NR_PARKED; i++)
+			each_engine(v, n->parked[i].above, fn);
+		fn(v, n);
 	}
+}
+
+void nested_free(struct vcpu *v)
+{
+	each_engine(v, v->nested_base, engine_free);
 	v->nested = v->nested_base = NULL;
 }
 
-void nested_put(struct vcpu *v)
+static void engine_put(struct vcpu *v, struct nested *n)
 {
-	for (struct nested *n = v->nested_base; n; n = n->above) {
-		vmcs_forget(&n->vmcs02);
-		n->entered = false;
-	}
+	(void)v;
+	vmcs_forget(&n->vmcs02);
+	n->entered = false;
 }
+
+void nested_put(struct vcpu *v) { each_engine(v, v->nested_base, engine_put); }
 
 /* INIT and reset take the vCPU out of VMX operation; what its vmcs12 held is lost, as in a processor. */
 void nested_reset(struct vcpu *v)

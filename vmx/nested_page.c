@@ -53,7 +53,7 @@ static bool make_current(struct vcpu *v, u64 gpa)
 	struct nest_vmcs_page *p = region_gpa_ok(gpa) && gpa != n->vmxon_gpa ? map(v, gpa) : NULL;
 
 	region_put(v);
-	if (!p || READ_ONCE(p->revision) != NEST_VMCS_REVISION || READ_ONCE(p->abort))
+	if (!p || READ_ONCE(p->revision) != NEST_VMCS_REVISION || READ_ONCE(p->abort) || !unpark(v, p, gpa))
 		return false;
 	n->v12 = (struct vmcs12){ 0 };
 	n->page = p;
@@ -82,7 +82,7 @@ void page_collect(struct vcpu *v)
 	if (n->dirty & NEST_GROUP_HOST)
 		n->host_loaded = false;
 	if (n->dirty & NEST_GROUP_CONTROLS)
-		n->delegate = nested_delegates(v->core.vm) ? READ_ONCE(n->page->delegate) : NEST_VMCS_NONE;
+		n->delegate = nested_delegates(v->core.vm) && park_room(v) ? READ_ONCE(n->page->delegate) : NEST_VMCS_NONE;
 	take(n, n->dirty);
 }
 
@@ -139,11 +139,14 @@ void page_publish_error(struct nested *n) { SLOT(n->page, INSN_ERROR) = n->v12.I
 
 void page_put(struct vcpu *v, struct nested *n)
 {
-	if (n->suspended) /* what ran further in is lost: L2 must not go on as if it had not run */
-		WRITE_ONCE(n->page->abort, ABORT_FURTHER_IN);
-	chain_forget(v, n);
+	park(v, n);
 	WRITE_ONCE(n->page->launched, n->launched12);
 	WRITE_ONCE(n->page->clean, 0);
+	page_forget(n);
+}
+
+void page_forget(struct nested *n)
+{
 	n->page = NULL;
 	n->delegate = NEST_VMCS_NONE;
 	n->segments_in_page = false;

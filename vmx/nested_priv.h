@@ -5,7 +5,7 @@
  * Invariant: all that we act on of a vmcs12 is in our own memory (struct vmcs12) before it is checked, and is not read
  * again from L1's memory afterwards. Addresses in it are translated through the VM's EPT at each VM entry.
  *
- * Files: fields (encodings) · cap (what L1 may use) · chain (flat nesting: engines above each other) · life · fast (the shortest way) · region, page (VMCS regions and VMCS pages in L1's
+ * Files: fields (encodings) · cap (what L1 may use) · chain (flat nesting: engines above each other) · park (chains that wait) · life · fast (the shortest way) · region, page (VMCS regions and VMCS pages in L1's
  * memory) · link (what L2 does with what vmcs12 names) · insn, mem (VMX instructions and
  * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
  * words, masks, bitmaps) · state (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
@@ -101,6 +101,9 @@ struct merged {
 /* Engines above the base; what lies deeper is trapped and emulated by the innermost of them. Bounds our stack, too. */
 #define CHAIN_MAX 7
 struct exit_info;
+/* What runs further in by a VMCS page that is not current (nested_park.c). token 0: nothing; the engines may stay for later use. */
+struct parked { u64 page_gpa, token, root_rip; struct nested *above, *suspended; };
+#define NR_PARKED 3
 struct nested {
 	struct nested *below;        /* runs L1, which is then an L2 there: flat nesting (nested_chain.c); NULL: L1 is our own VM */
 	u32 height;                  /* engines below */
@@ -111,6 +114,8 @@ struct nested {
 	u64 assist_gpa;              /* what assist was translated from, if below */
 	struct vcpu_event event_kept; /* of L2, while it is suspended */
 	u64 root_rip;                /* of L2, while something further in is suspended */
+	struct parked parked[NR_PARKED];
+	bool moved;                  /* the tables below were dropped since page and assist were translated */
 	u16 status01;                /* guest-interrupt status of L1 while vmcs02 is loaded, if below */
 	u32 policy_seen, policy_made; /* likewise for the control words */
 	u32 bitmaps_seen;            /* bitmaps_made of below when ours were merged */
@@ -258,8 +263,10 @@ void merge_x2apic(u64 *dst, const struct vmcs12 *f, const u64 *l1);
  * False: it is L1's to do.
  */
 bool chain_enter(struct vcpu *v, bool launch);
-/* An instruction of L2 that what we keep of the levels further in may not outlive. */
-void chain_forget(struct vcpu *v, struct nested *n);
+/* What the engine above n has of pages goes back into them. */
+void chain_put(struct vcpu *v, struct nested *n);
+/* L2 exits by this instruction: what we know of its VMCSs and tables may not outlive some of them. */
+void chain_l2_insn(struct vcpu *v, u32 reason);
 /* An exit that n's vmcs12 does not want, but a level further out. True: it has it. v->nested is the engine that exited. */
 bool chain_outer_wants(struct vcpu *v, u32 reason);
 /* The exit is n's L1's, whatever runs further in. Afterwards n->vmcs01 is loaded. */
@@ -272,7 +279,17 @@ bool chain_before_entry(struct vcpu *v);
 void chain_loaded(struct vcpu *v, struct nested *n);
 /* The EPT of the loaded vmcs02 of n, likewise. */
 void chain_refresh(struct vcpu *v, struct nested *n);
-/* All engines of v, from the outermost inward: for (n = v->nested_base; n; n = n->above). */
+/* All engines of v that are in use now, from the outermost inward: for (n = v->nested_base; n; n = n->above). */
+
+/* ---- nested_park.c ---- */
+/* Everything further in than n ends, also what waits. */
+void chain_forget(struct vcpu *v, struct nested *n);
+/* Is there a place for what one more page may have further in? v->nested is the engine. */
+bool park_room(struct vcpu *v);
+/* n's current page is about to go: what runs further in waits, or the engines are free if there is nothing. */
+void park(struct vcpu *v, struct nested *n);
+/* Page p at gpa becomes current: what waits for it is there again. False: it is lost; p says so. */
+bool unpark(struct vcpu *v, struct nest_vmcs_page *p, u64 gpa);
 
 /* ---- L1's memory, by its own physical addresses ---- */
 /* size bytes within one page; HPA_NONE: no RAM there. */
@@ -305,6 +322,8 @@ void page_publish(struct nested *n);
 void page_publish_error(struct nested *n);
 /* It is current no more. Precondition: n->page. */
 void page_put(struct vcpu *v, struct nested *n);
+/* The same without a last word to it. */
+void page_forget(struct nested *n);
 
 /* ---- nested_mem.c ---- */
 /*

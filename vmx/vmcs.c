@@ -66,6 +66,8 @@ void vmcs_destroy(struct vmcs *m, struct mem_owner *owner)
 {
 	if (!m->page)
 		return;
+	if (vmcs_in_memory)
+		vmcs_delegate(m, NEST_VMCS_NONE); /* the outer keeps nothing for it */
 	page_free(owner, m->page);
 	m->page = NULL;
 }

@@ -24,7 +24,7 @@ FIELDS = {
     "name": str, "about": str, "machine": (str, list), "cpus": (int, list), "memory": int, "cpu_model": str,
     "program": str, "bundle": str, "files": dict, "iso": str, "firmware": str, "acpi_patch": list, "expect": list,
     "forbid": list, "exit": int, "ends": str, "long": bool, "hang": int, "check": str, "options": dict, "needs": list,
-    "spine": dict, "grub": bool, "halts": str, "bad": (str, list), "die": dict, "panics": bool,
+    "spine": dict, "grub": bool, "halts": str, "bad": (str, list), "siblings": dict, "die": dict, "panics": bool,
 }
 DEFAULT_PROGRAM = "nestling.efi"
 ALWAYS_FORBIDDEN = [r"(?i)\bpanic\b"]
