@@ -11,7 +11,7 @@
  *   cmdline = text
  *   memory  = 256M                   # K, M, G; multiple of 2M
  *   cpus    = 0 1                    # our CPU indices, one per vCPU; a number may be repeated; without: 0
- *   vmx     = on | flat | plain | off   # without: on: a Nestling in it has VMCS pages; flat: it may delegate as well (see README, CAVEATS);
+ *   vmx     = on | pages | plain | off   # without: on; pages: a Nestling in it has VMCS pages but may not delegate (no flat nesting);
  *                                    # plain: not even those, as any other hypervisor
  *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7   # only port is needed
  *                                    # mode: the state to start in, without: emulation; passthrough=off: it stays there;
@@ -60,7 +60,7 @@ struct vm_config {
 	u32 nr_cpus;
 	bool vmx;            /* default on */
 	bool vmx_plain;      /* … without what only a Nestling inside knows of */
-	bool vmx_flat;       /* … with VMCS pages and delegation: flat nesting */
+	bool vmx_pages;      /* … with VMCS pages, but no delegation: trap and emulate */
 	struct nic_config nics[CFG_MAX_NICS];
 	u32 nr_nics;
 	u32 line;            /* of the section, for messages */

@@ -105,9 +105,9 @@ int cfg_set_vmx(struct cfg_parser *p, char *value)
 {
 	p->vm->vmx = strcmp(value, "off") != 0;
 	p->vm->vmx_plain = !strcmp(value, "plain");
-	p->vm->vmx_flat = !strcmp(value, "flat");
-	if (p->vm->vmx && !p->vm->vmx_plain && !p->vm->vmx_flat && strcmp(value, "on"))
-		return cfg_fail(p, "vmx is 'on', 'flat', 'plain' or 'off', not '%.40s'", value);
+	p->vm->vmx_pages = !strcmp(value, "pages");
+	if (p->vm->vmx && !p->vm->vmx_plain && !p->vm->vmx_pages && strcmp(value, "on"))
+		return cfg_fail(p, "vmx is 'on', 'pages', 'plain' or 'off', not '%.40s'", value);
 	return 0;
 }
 

@@ -74,12 +74,12 @@ def packet_rows(run, border):
 
 def rows(run, blast, plain, deep2):
     """run, blast: start a machine (bench.py). plain, deep2: workload `exits` at depth 1 and 2, which has run already."""
-    deep = [deep2] + [run("exits", d, f"exits count={EXITS}", machine=DEEP) for d in DEPTHS[1:]]
-    flat = [deep2] + [run("exits-flat", d, f"exits count={EXITS}", machine=DEEP, inner_vmx="flat") for d in DEPTHS[1:]]
+    deep = [deep2] + [run("exits-pages", d, f"exits count={EXITS}", machine=DEEP, inner_vmx="pages") for d in DEPTHS[1:]]
+    flat = [deep2] + [run("exits", d, f"exits count={EXITS}", machine=DEEP) for d in DEPTHS[1:]]
     yield from plain_rows(plain)
     inner = run("inner", 1, f"inner count={EXITS}")
     without = run("inner-without", 1, f"inner count={EXITS}", machine=FORMS[2][2])
     yield from inner_rows([inner, inner, without])
     yield from depth_rows("trap and emulate, VMCS pages", deep)
     yield from depth_rows("flat nesting", flat)
-    yield from packet_rows(blast("polled", 5, PACKETS_L5, machine=DEEP), deep[-1])
+    yield from packet_rows(blast("polled", 5, PACKETS_L5, machine=DEEP), flat[-1])

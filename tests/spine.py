@@ -63,7 +63,7 @@ def bundle(depth, guests, cpus=1, head=HEAD, inner_vmx=True):
     The bundle of L0 as {name: bytes}: depth 1 is the guest (or a list of guests) alone, each further level one Nestling around it.
     A guest with a level of its own runs there, beside the inner Nestling. Guests with a MAC get port0, port1 ... of their level in turn,
     after those that the inner has for its guests. head: lines of section [nestling], at every level. inner_vmx: the
-    inner Nestlings' key vmx: "flat", "plain".
+    inner Nestlings' key vmx: "pages", "plain".
     """
     guests = guests if isinstance(guests, list) else [guests]
     files, nics, memory = {}, [], 0     # of the inner at the level below: its bundle, the ports it needs

@@ -176,7 +176,7 @@ static s64 hc_vmx_assist(struct hc_call *c)
 }
 
 /* Flat nesting rests on virtual-interrupt delivery at every level. */
-bool nested_delegates(const struct vm *vm) { return nested_offers_pages(vm) && vm->cfg->vmx_flat && vmx_caps.posted && vmx_caps.vpid; }
+bool nested_delegates(const struct vm *vm) { return nested_offers_pages(vm) && !vm->cfg->vmx_pages && vmx_caps.posted && vmx_caps.vpid; }
 
 bool nested_offers_pages(const struct vm *vm) { return vm->cfg->vmx && !vm->cfg->vmx_plain; }
 

@@ -241,8 +241,8 @@ static void survives_damage(void **state)
 
 static void vmx_words(void **state)
 {
-	static const struct { const char *word; bool vmx, plain, flat; } all[] = {
-		{ "on", true, false, false }, { "flat", true, false, true }, { "plain", true, true, false }, { "off", false, false, false },
+	static const struct { const char *word; bool vmx, plain, pages; } all[] = {
+		{ "on", true, false, false }, { "pages", true, false, true }, { "plain", true, true, false }, { "off", false, false, false },
 	};
 
 	(void)state;
@@ -252,7 +252,7 @@ static void vmx_words(void **state)
 		assert_int_equal(parse(text), 0);
 		assert_int_equal(c.vms[0].vmx, all[i].vmx);
 		assert_int_equal(c.vms[0].vmx_plain, all[i].plain);
-		assert_int_equal(c.vms[0].vmx_flat, all[i].flat);
+		assert_int_equal(c.vms[0].vmx_pages, all[i].pages);
 	}
 }
 
