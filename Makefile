@@ -161,10 +161,11 @@ UNIT_nested_fields_SRCS = vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_merge_SRCS = vmx/nested_merge.c vmx/nested_fields.c vmx/nested_cap.c
 UNIT_nested_checks_SRCS = vmx/nested_check_ctl.c vmx/nested_check_host.c vmx/nested_check_guest.c \
 	vmx/nested_check_plain.c vmx/nested_fields.c vmx/nested_cap.c
-UNIT_TESTS += nested_ept nested_vpid
+UNIT_TESTS += nested_ept nested_vpid nested_park
 UNIT_nested_vpid_SRCS = vmx/nested_vpid.c
 UNIT_nested_ept_SRCS = vmx/nested_chain.c vmx/nested_ept.c vmx/nested_ept12.c vmx/nested_premap.c vmx/nested_vpid.c \
 	vmx/nested_fields.c vmx/nested_cap.c core/ptab.c
+UNIT_nested_park_SRCS = vmx/nested_park.c $(UNIT_nested_ept_SRCS)
 UNIT_TESTS += nested_check_rows nested_check_random
 UNIT_nested_check_random_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/random_state.c tests/conform/validate.c
 UNIT_nested_check_rows_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/vectors_ctl.c \
