@@ -114,22 +114,32 @@ static bool find_again(struct vcpu *v, struct nested *a)
 	return a->page;
 }
 
+/* It is there, and its assist page is the one that n's L1 names. */
+static __inline_always bool at_hand(const struct nested *a, u64 delegate) { return a && !a->moved && a->assist_gpa == delegate; }
+
+static void fetch_above(struct vcpu *v, struct nested *n)
+{
+	struct nested *a = nested_above(v, n);
+
+	if (a && a->moved)
+		find_again(v, a);
+	if (!a || a->assist_gpa == n->delegate)
+		return;
+	v->nested = a;
+	hpa_t page = l1_gpa_to_hpa(v, ALIGN_DOWN(n->delegate, PAGE_SIZE), PAGE_SIZE);
+	v->nested = n;
+	a->assist = page.v == HPA_NONE.v ? NULL : hpa_to_virt(page);
+	a->assist_gpa = a->assist ? n->delegate : NEST_VMCS_NONE;
+}
+
 /* The engine for L2's own guest, its assist page at hand; NULL: not delegated, or not to be had. */
-static struct nested *engine_above(struct vcpu *v, struct nested *n)
+static __inline_always struct nested *engine_above(struct vcpu *v, struct nested *n)
 {
 	if (n->delegate == NEST_VMCS_NONE)
 		return NULL;
-	struct nested *a = nested_above(v, n);
-	if (a && a->moved)
-		find_again(v, a);
-	if (a && a->assist_gpa != n->delegate) {
-		v->nested = a;
-		hpa_t page = l1_gpa_to_hpa(v, ALIGN_DOWN(n->delegate, PAGE_SIZE), PAGE_SIZE);
-		v->nested = n;
-		a->assist = page.v == HPA_NONE.v ? NULL : hpa_to_virt(page);
-		a->assist_gpa = a->assist ? n->delegate : NEST_VMCS_NONE;
-	}
-	return a && a->assist && READ_ONCE(a->assist->vmcs_page) != NEST_VMCS_NONE ? a : NULL;
+	if (!at_hand(n->above, n->delegate))
+		fetch_above(v, n);
+	return at_hand(n->above, n->delegate) && READ_ONCE(n->above->assist->vmcs_page) != NEST_VMCS_NONE ? n->above : NULL;
 }
 
 bool chain_enter(struct vcpu *v, bool launch)
@@ -195,6 +205,7 @@ void chain_refresh(struct vcpu *v, struct nested *n)
 		return;
 	}
 	u64 eptp = ept02_pointer(n, v->core.vm);
+	n->ept_selected = false;
 	if (n->in02.EPTP == eptp)
 		return;
 	n->in02.EPTP = eptp;
@@ -207,9 +218,12 @@ void chain_loaded(struct vcpu *v, struct nested *n)
 
 	if (!b)
 		return;
-	if (proc2_12(&b->v12, PROC2_VIRT_INT))
+	if (n->status01_moved) {
+		n->status01_moved = false;
 		vmwrite(VMCS_GUEST_INTERRUPT_STATUS, n->status01);
-	chain_refresh(v, b);
+	}
+	if (!ept02_settled(b))
+		chain_refresh(v, b);
 }
 
 void chain_reflect(struct vcpu *v, struct nested *n, const struct exit_info *info)
@@ -226,6 +240,7 @@ void chain_reflect(struct vcpu *v, struct nested *n, const struct exit_info *inf
 	vcpu_load_vmcs(v, &n->vmcs02);
 	if (proc2_12(&n->v12, PROC2_VIRT_INT))
 		vmwrite(VMCS_GUEST_INTERRUPT_STATUS, n->above->status01);
+	n->above->status01_moved = false;
 	n->root_rip = vmread(VMCS_GUEST_RIP);
 	reflect(v, info);
 }
@@ -321,6 +336,7 @@ static u8 acknowledge(struct nested *n)
 	regs[APIC_PPR] = vector & 0xf0;
 	int next = apic_reg_highest(regs, APIC_IRR);
 	n->status01 = (u16)((next < 0 ? 0 : next) | vector << 8);
+	n->status01_moved = true;
 	return vector;
 }
 
@@ -334,8 +350,10 @@ static void drain_posted(struct nested *n)
 	if (b->pi_desc.v == HPA_NONE.v || b->virtual_apic.v == HPA_NONE.v)
 		return;
 	int highest = pi_drain(hpa_to_virt(b->pi_desc), apic_of_l1(n));
-	if (highest > (int)(n->status01 & 0xff))
+	if (highest > (int)(n->status01 & 0xff)) {
 		n->status01 = (u16)((n->status01 & 0xff00) | highest);
+		n->status01_moved = true;
+	}
 }
 
 static void take_interrupt(struct vcpu *v, struct nested *n, u8 vector)

@@ -135,6 +135,7 @@ enum exit_action nested_enter(struct vcpu *v, bool launch)
 	page_collect(v);
 	if (!may_enter(v, launch, &a))
 		return a;
+	host_state_note(n);
 	if (n->below && !(n->page && nested_host_steady(n) && !n->v12.ENTRY_MSR_LOAD_COUNT && !n->v12.EXIT_MSR_STORE_COUNT))
 		return insn_fail(v, INSN_ERR_CONTROLS);
 	if (!n->page) {

@@ -120,13 +120,12 @@ static u64 nmi_blocking(const struct nested *n, u64 blocking01, bool l2_ran, boo
 	return (l2_ran && !pin12(&n->v12, PIN_VIRTUAL_NMI) ? n->v12.GUEST_INTERRUPTIBILITY : blocking01) & BLOCK_NMI;
 }
 
-/* L1 has promised that the rest stands (core/abi.h): nothing here can fail. Without VPIDs, PAE and MSR areas, which have more to do. */
-bool nested_host_steady(const struct nested *n)
+/* Nothing of L1's host state can fail to load. Without VPIDs, PAE and MSR areas, which have more to do. */
+void host_state_note(struct nested *n)
 {
 	const struct vmcs12 *f = &n->v12;
 
-	return n->page && (n->host_loaded || n->below) && n->assist && (READ_ONCE(n->assist->flags) & NEST_ASSIST_STEADY) && proc2_12(f, PROC2_VPID) &&
-	       (f->EXIT_CONTROLS & EXIT_HOST_64) && !f->EXIT_MSR_LOAD_COUNT;
+	n->steady12 = proc2_12(f, PROC2_VPID) && (f->EXIT_CONTROLS & EXIT_HOST_64) && !f->EXIT_MSR_LOAD_COUNT;
 }
 
 static void load_steady(const struct vmcs12 *f, u64 blocking)

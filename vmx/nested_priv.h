@@ -117,6 +117,7 @@ struct nested {
 	struct parked parked[NR_PARKED];
 	bool moved;                  /* the tables below were dropped since page and assist were translated */
 	u16 status01;                /* guest-interrupt status of L1 while vmcs02 is loaded, if below */
+	bool status01_moved;         /* it is not what the VMCS that runs L1 has */
 	u32 policy_seen, policy_made; /* likewise for the control words */
 	u32 bitmaps_seen;            /* bitmaps_made of below when ours were merged */
 	u32 bitmaps_made;            /* changes with each merge */
@@ -136,6 +137,7 @@ struct nested {
 	bool ran;                    /* L2 has executed since L1's VMLAUNCH or VMRESUME */
 	bool launching;              /* that was a VMLAUNCH */
 	u32 dirty;                   /* NEST_GROUP_*: what of v12 is not in vmcs02 yet */
+	bool steady12;               /* v12 allows the short way to L1's host state: nested_host_steady */
 	bool host_loaded;            /* L1 has continued at the whole host state of this page once: see steady in core/abi.h */
 	bool segments_in_page;       /* those of v12 are older than those of the VMCS page */
 	u64 rflags_saved;            /* L2's at its last exit */
@@ -386,8 +388,13 @@ bool link_vmfunc(struct vcpu *v);
 bool insn_in_plain_mode(struct vcpu *v);
 /* Since the last entry nothing has changed that needs checks. Precondition: page_collect or shadow_to_v12. */
 bool nested_unchanged(const struct nested *n);
-/* L1's host state stands but for what every exit loads (core/abi.h, steady). */
-bool nested_host_steady(const struct nested *n);
+/* A vmcs12 with other controls is about to be entered: see nested_host_steady. */
+void host_state_note(struct nested *n);
+/* L1's host state stands but for what every exit loads: L1 has promised that (core/abi.h, steady), and nothing of it can fail to load. */
+static inline bool nested_host_steady(const struct nested *n)
+{
+	return n->steady12 && n->page && (n->host_loaded || n->below) && n->assist && (READ_ONCE(n->assist->flags) & NEST_ASSIST_STEADY);
+}
 /* The exit is L1's by vmcs12. vmcs02 loaded. */
 bool nested_l1_wants(struct vcpu *v, u32 reason);
 /* Exits that nobody but L1 can want, if L1 wants them, and that interrupt no delivery of an event. */
@@ -488,6 +495,8 @@ struct ept02 *ept02_select(struct vcpu *v);
 struct ept02 *ept02_running(struct vcpu *v);
 /* Tables of the engines above n rest on ours: they go with them. Precondition: no vmcs02 of theirs is loaded. */
 void ept02_drop_above(struct nested *n);
+/* There is one, and vmcs02 names it. */
+static inline bool ept02_settled(const struct nested *n) { return !n->ept_selected && n->ept && n->ept->pt.root.v != HPA_NONE.v; }
 u64 ept02_pointer(const struct nested *n, struct vm *vm);
 u64 ept02_pointer_of(const struct ept02 *e);
 /*

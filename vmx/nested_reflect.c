@@ -46,9 +46,10 @@ void reflect(struct vcpu *v, const struct exit_info *info)
 	reflect_fast(v, info);
 }
 
+#define INSN_INFO(F) \
+	F(qualification, EXIT_QUALIFICATION) F(linear, GUEST_LINEAR_ADDR) F(insn_len, EXIT_INSN_LEN) F(insn_info, EXIT_INSN_INFO)
 #define EXIT_INFO(F) \
-	F(reason, EXIT_REASON) F(qualification, EXIT_QUALIFICATION) F(linear, GUEST_LINEAR_ADDR) F(physical, GUEST_PHYSICAL_ADDR) \
-	F(intr_info, EXIT_INTR_INFO) F(idt_info, IDT_VECTORING_INFO) F(insn_len, EXIT_INSN_LEN) F(insn_info, EXIT_INSN_INFO)
+	INSN_INFO(F) F(reason, EXIT_REASON) F(physical, GUEST_PHYSICAL_ADDR) F(intr_info, EXIT_INTR_INFO) F(idt_info, IDT_VECTORING_INFO)
 #define READ_HW(member, name) vmread_again_to(VMCS_##name, i->member);
 #define READ_MEMORY(member, name) i->member = vmread_memory(VMCS_##name);
 void exit_info_read(struct exit_info *i)
@@ -71,13 +72,17 @@ void nested_reflect(struct vcpu *v, u32 reason)
 	reflect(v, &i);
 }
 
+/* NESTED_FAST_REASONS: no event is at hand, and no guest-physical address belongs to them. */
 void nested_reflect_fast(struct vcpu *v, u32 reason)
 {
-	struct exit_info i;
+	struct exit_info info = { .reason = reason }, *i = &info;
 
-	exit_info_read(&i);
-	i.reason = reason;
-	reflect_fast(v, &i);
+	if (vmcs_in_memory) {
+		INSN_INFO(READ_MEMORY)
+	} else {
+		INSN_INFO(READ_HW)
+	}
+	reflect_fast(v, &info);
 }
 
 void reflect_as(struct vcpu *v, u32 reason, u64 qualification)

@@ -302,7 +302,7 @@ static void put_ept_and_vpid(struct vcpu *v, bool dirty)
 		if (vmx_caps.use_proc2 & PROC2_VPID)
 			PUT(n, VPID, n->vpid02);
 	}
-	if (!(dirty | n->nr_newly_dirty | n->ept_selected) && n->ept && n->ept->pt.root.v != HPA_NONE.v) /* what vmcs02 names */
+	if (!(dirty | n->nr_newly_dirty) && ept02_settled(n))
 		return;
 	const struct ept02 *before = n->ept;
 
