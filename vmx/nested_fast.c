@@ -9,15 +9,11 @@
 #include "vmx/vlapic.h"
 
 /* Nothing is waiting for either level, and nobody shares the CPU. */
-static bool quiet(const struct vcpu *v, const struct nested *n)
+static __inline_always bool quiet(const struct vcpu *v, const struct nested *n)
 {
 	const struct vlapic *a = v->vlapic;
 
-	for (const struct nested *b = n->below; b; b = b->below)
-		if (b->pi_pending)
-			return false;
-
-	return !((READ_ONCE(v->pi->control) & PI_ON) | v->nmi_pending | a->stale | n->pi_pending | n->ours | v->limit | n->vmcs02.limit |
+	return !((READ_ONCE(v->pi->control) & PI_ON) | v->nmi_pending | a->stale | v->posted_further_in | n->pi_pending | n->ours | v->limit | n->vmcs02.limit |
 		 n->vmcs01->limit | (v->event.info & INTR_VALID));
 }
 

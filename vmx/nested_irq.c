@@ -31,7 +31,7 @@ bool nested_take_notification(struct vcpu *v, u8 vector)
 	const struct vmcs12 *f = &v->nested_base->v12;
 	if (!pin12(f, PIN_POSTED_INT) || f->PI_NOTIFICATION_VECTOR != vector)
 		return false;
-	v->nested_base->pi_pending = true; /* no VMCS here: the scheduler asks about vCPUs that are not current, too */
+	v->nested_base->pi_pending = v->posted_further_in = true; /* no VMCS here: the scheduler asks about vCPUs that are not current, too */
 	vcpu_wake(v);
 	return true;
 }
@@ -45,7 +45,7 @@ bool nested_post_direct(struct vcpu *v, hpa_t pi, u8 vector)
 	if (!nested_in_l2(v) || n->pi_desc.v == HPA_NONE.v || n->pi_desc.v != pi.v || v->core.cpu != this_cpu()->index)
 		return false;
 	pi_post(hpa_to_virt(n->pi_desc), vector);
-	n->pi_pending = true; /* the next entry of L2 delivers it */
+	n->pi_pending = v->posted_further_in = true; /* the next entry of L2 delivers it */
 	vcpu_wake(v);
 	return true;
 }
@@ -168,6 +168,7 @@ void nested_before_entry(struct vcpu *v)
 		return;
 	}
 	vlapic_sync(v);
+	v->posted_further_in = false; /* for those below it has been dealt with */
 	if (n->pi_pending)
 		irq_drain_l2(v);
 	struct moment m = { .event = v->event.info & INTR_VALID };
