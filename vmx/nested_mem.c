@@ -28,7 +28,7 @@ struct l1_walk {
 	u64 linear;
 	bool write;
 	u64 cr0, cr4;
-	u32 levels, entry_size; /* 4- or 5-level, PAE: 3, 32-bit: 2 */
+	u32 levels, entry_size; /* 4- or 5-level, PAE: 3 (the top one is in registers), 32-bit: 2 */
 	bool writable, user;
 	u64 gpa;
 	u32 error;
@@ -75,25 +75,35 @@ static void entry_mark(void *e, u32 size, u64 bits)
 		__atomic_or_fetch((u32 *)e, (u32)bits, __ATOMIC_SEQ_CST);
 }
 
-/* Bits 51:MAXPHYADDR of any 64-bit entry; of a PDPTE of PAE paging more. */
-static bool reserved_set(const struct l1_walk *w, u64 e, u32 level)
-{
-	if (w->entry_size == 4)
-		return false;
-	if (e & BITS(51, 0) & ~(BIT(nested_caps.maxphyaddr) - 1))
-		return true;
-	return (w->levels == 3 && level == 3) ? e & (BITS(8, 5) | BITS(2, 1)) : level > 3 && (e & PTE_PS);
-}
-
 static u32 level_shift(const struct l1_walk *w, u32 level) { return 12 + (w->entry_size == 8 ? 9 : 10) * (level - 1); }
 
 static bool is_leaf(const struct l1_walk *w, u64 e, u32 level)
 {
 	if (level == 1)
 		return true;
-	if (!(e & PTE_PS) || (w->levels == 3 && level == 3))
+	if (!(e & PTE_PS))
 		return false;
 	return w->entry_size == 8 ? level <= 3 : (w->cr4 & CR4_PSE) != 0;
+}
+
+/*
+ * SDM 3A, Reserved Bits in paging-structure entries: of any 64-bit entry 51:MAXPHYADDR and without EFER.NXE 63, with PAE paging 62:52, too;
+ * of a large page the address bits below its size; PS above the levels that have pages. A PDPTE of PAE paging was checked when it was loaded.
+ */
+static bool reserved_set(const struct l1_walk *w, u64 e, u32 level)
+{
+	bool large = level > 1 && is_leaf(w, e, level);
+
+	if (w->entry_size == 4) /* 32-Bit Paging: PSE-36 has address bits below 22 */
+		return large && (e & BITS(21, MIN(nested_caps.maxphyaddr, 40u) - 19));
+	u64 reserved = BITS(51, 0) & ~(BIT(nested_caps.maxphyaddr) - 1);
+	if (!(vmread(VMCS_GUEST_EFER) & EFER_NXE))
+		reserved |= BIT(63);
+	if (w->levels == 3)
+		reserved |= BITS(62, 52);
+	if (large)
+		reserved |= (BIT(level_shift(w, level)) - 1) & BITS(51, 13);
+	return (e & reserved) || (level > 3 && (e & PTE_PS));
 }
 
 static bool fault(struct l1_walk *w, u64 bits)
@@ -122,26 +132,36 @@ static void leaf_address(struct l1_walk *w, u64 e, u32 level)
 	w->gpa = (base & ~offset) | (w->linear & offset);
 }
 
-static bool walk_tables(struct vcpu *v, struct l1_walk *w, u64 table)
+/* With PAE paging the processor has the top entries in registers (SDM 3A, PDPTE Registers). */
+static u64 pdpte_of(const struct l1_walk *w) { return vmread(VMCS_GUEST_PDPTE0 + 2 * (u32)(w->linear >> 30 & 3)); }
+
+/* The entry and where it is. False: there is an exit to L1 instead. */
+static bool read_entry(struct vcpu *v, struct l1_walk *w, u64 table, u32 level, u64 *e, void **at)
+{
+	u64 index = w->linear >> level_shift(w, level) & (PAGE_SIZE / w->entry_size - 1), entry = table + index * w->entry_size;
+
+	if (!ept12_allows(v, w, entry, true))
+		return false;
+	*at = entry_map(v, entry, w->entry_size, true);
+	*e = *at ? entry_read(*at, w->entry_size) : 0;
+	return true;
+}
+
+static bool walk_tables(struct vcpu *v, struct l1_walk *w, u64 table, u32 top)
 {
 	w->writable = w->user = true;
-	for (u32 level = w->levels;; level--) {
-		u64 index = w->linear >> level_shift(w, level) & (PAGE_SIZE / w->entry_size - 1);
-		u64 entry = table + index * w->entry_size;
-		if (!ept12_allows(v, w, entry, true))
-			return false;
-		u8 *at = entry_map(v, entry, w->entry_size, true);
-		u64 e = at ? entry_read(at, w->entry_size) : 0;
-		bool pdpte = w->levels == 3 && level == 3;
+	for (u32 level = top;; level--) {
+		void *at;
+		u64 e;
 
+		if (!read_entry(v, w, table, level, &e, &at))
+			return false;
 		if (!(e & PTE_PRESENT))
 			return fault(w, 0);
 		if (reserved_set(w, e, level))
 			return fault(w, PF_PRESENT | PF_RESERVED);
-		if (!pdpte) {
-			w->writable &= !!(e & PTE_WRITE);
-			w->user &= !!(e & PTE_USER);
-		}
+		w->writable &= !!(e & PTE_WRITE);
+		w->user &= !!(e & PTE_USER);
 		if (is_leaf(w, e, level)) {
 			leaf_address(w, e, level);
 			if (!rights_ok(w))
@@ -149,8 +169,7 @@ static bool walk_tables(struct vcpu *v, struct l1_walk *w, u64 table)
 			entry_mark(at, w->entry_size, PTE_ACCESSED | (w->write ? PTE_DIRTY : 0));
 			return true;
 		}
-		if (!pdpte)
-			entry_mark(at, w->entry_size, PTE_ACCESSED);
+		entry_mark(at, w->entry_size, PTE_ACCESSED);
 		table = w->entry_size == 8 ? e & PTE_ADDR : e & BITS(31, 12);
 	}
 }
@@ -168,17 +187,17 @@ static bool translate(struct vcpu *v, struct l1_walk *w)
 	w->entry_size = 8;
 	if (vmread(VMCS_GUEST_EFER) & EFER_LMA) {
 		w->levels = w->cr4 & CR4_LA57 ? 5 : 4;
-		return walk_tables(v, w, cr3 & PTE_ADDR);
+		return walk_tables(v, w, cr3 & PTE_ADDR, w->levels);
 	}
 	w->linear = (u32)w->linear;
 	if (w->cr4 & CR4_PAE) {
+		u64 pdpte = pdpte_of(w);
 		w->levels = 3;
-		w->linear &= BITS(31, 0);
-		return walk_tables(v, w, cr3 & BITS(31, 5));
+		return pdpte & PTE_PRESENT ? walk_tables(v, w, pdpte & PTE_ADDR, 2) : fault(w, 0);
 	}
 	w->levels = 2;
 	w->entry_size = 4;
-	return walk_tables(v, w, cr3 & BITS(31, 12));
+	return walk_tables(v, w, cr3 & BITS(31, 12), 2);
 }
 
 static bool page_fault(struct vcpu *v, const struct l1_walk *w)
