@@ -166,6 +166,12 @@ UNIT_nested_vpid_SRCS = vmx/nested_vpid.c
 UNIT_nested_ept_SRCS = vmx/nested_chain.c vmx/nested_ept.c vmx/nested_ept12.c vmx/nested_premap.c vmx/nested_vpid.c \
 	vmx/nested_fields.c vmx/nested_cap.c core/ptab.c
 UNIT_nested_park_SRCS = vmx/nested_park.c $(UNIT_nested_ept_SRCS)
+# The engine as a whole, on a model of the processor: a directory stands before core/x86.h and vmx/vmx_insn.h.
+NESTED_MACHINE := $(filter vmx/nested_%,$(VMX_SRCS)) vmx/cr.c vmx/vlapic.c vmx/vmcs.c core/ptab.c tests/conform/base.c \
+	tests/unit/nested_machine.c tests/unit/log.c tests/unit/trace_off.c tests/unit/vmx_model/core/x86.h tests/unit/vmx_model/vmx/vmx_insn.h
+UNIT_TESTS += nested_insn
+UNIT_nested_insn_SRCS = $(NESTED_MACHINE)
+UNIT_nested_insn_CFLAGS = -Itests/unit/vmx_model
 UNIT_TESTS += nested_check_rows nested_check_random
 UNIT_nested_check_random_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/random_state.c tests/conform/validate.c
 UNIT_nested_check_rows_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/vectors_ctl.c \
@@ -210,7 +216,7 @@ FUZZ_RUNS_LONG = 1000000
 
 # ---- what to do ----
 
-.PHONY: all help setup run test test-long check bench image clean distclean both unit fuzz sizes FORCE
+.PHONY: all help setup run test test-long check coverage bench image clean distclean both unit fuzz sizes FORCE
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS := $(MAKEFLAGS) -rR $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
@@ -248,25 +254,33 @@ run: all machine ## boot Nestling in Nestling with a guest on a virtual function
 
 UNIT_PROGRAMS = $(UNIT_TESTS:%=$(B)/unit/test_%)
 FUZZ_PROGRAMS = $(FUZZ_TESTS:%=build/fuzz/fuzz_%)
-QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' \
+# The unit tests that link the nested engine, once more: without ASan, with counters.
+COVERAGE_TESTS = $(foreach t,$(UNIT_TESTS),$(if $(filter vmx/nested_%,$(UNIT_$(t)_SRCS)),$(t)))
+COVERAGE_PROGRAMS = $(COVERAGE_TESTS:%=build/coverage/test_%)
+COVERAGE = python3 tests/unit/coverage.py --goal $(COVERAGE_GOAL) vmx/nested_ $(COVERAGE_PROGRAMS)
+COVERAGE_GOAL = 80
+QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' '$(COVERAGE)' \
 	'python3 tests/fuzz/run.py $(FUZZ_RUNS) $(FUZZ_PROGRAMS)' 'python3 tests/machine/test_machine.py' \
 	'python3 tests/test_trace.py'
 
-test: both $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## all tests: style, unit tests, scenarios on the test machine
+test: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## all tests: style, unit tests, scenarios on the test machine
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py'
 
 test-long: FUZZ_RUNS = $(FUZZ_RUNS_LONG)
-test-long: both $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## the same with the scenarios that take long
+test-long: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## the same with the scenarios that take long
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py --long'
 
 .PHONY: linux
 linux: $(LINUX_PARTS)
 
-check: both $(UNIT_PROGRAMS) $(FUZZ_PROGRAMS) sizes ## quick: gcc and clang builds, unit tests, style, sizes
+check: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) sizes ## quick: gcc and clang builds, unit tests, style, sizes
 	@python3 tests/total.py $(QUICK_TESTS)
 
 unit: $(UNIT_PROGRAMS) ## unit tests only
 	@python3 tests/unit/run.py $(UNIT_PROGRAMS)
+
+coverage: $(COVERAGE_PROGRAMS) ## lines of vmx/nested_* that the unit tests run; build/coverage/*.gcov shows which
+	@$(COVERAGE)
 
 fuzz: $(FUZZ_PROGRAMS) ## libFuzzer on what guests hand us; FUZZ_RUNS=inputs for each program
 	@python3 tests/fuzz/run.py $(FUZZ_RUNS) $(FUZZ_PROGRAMS)
@@ -286,7 +300,7 @@ sizes: $(B)/nestling.elf
 	@stat -c 'bytes %n: %s' $(B)/nestling.elf
 
 clean: ## remove what was built; the trixie root and newlib stay
-	rm -rf build/obj build/unit build/clang build/image build/run build/machine build/nestling.* build/guest.* build/conform*
+	rm -rf build/obj build/unit build/coverage build/clang build/image build/run build/machine build/nestling.* build/guest.* build/conform*
 
 distclean: ## remove build/ altogether
 	rm -rf --one-file-system build
@@ -391,6 +405,17 @@ $(B)/unit/test_$(1): tests/unit/test_$(1).c tests/unit/panic.c $(UNIT_$(1)_SRCS)
 	@$(CC) $(UNIT_$(1)_CFLAGS) $(UNIT_CFLAGS) -o $$@ $$(filter %.c,$$^) -lcmocka
 endef
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rule,$(t))))
+
+# gcc names the files of counters after program and source.
+COVERAGE_CFLAGS = $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=%,$(UNIT_CFLAGS)) -O0 --coverage
+define coverage_rule
+build/coverage/test_$(1): tests/unit/test_$(1).c tests/unit/panic.c $(UNIT_$(1)_SRCS) $(HEADERS)
+	@mkdir -p $$(@D)
+	@rm -f $$@-*.gcda $$@-*.gcno
+	@echo "  COVER   $$<"
+	@gcc $(UNIT_$(1)_CFLAGS) $(COVERAGE_CFLAGS) -o $$@ $$(filter %.c,$$^) -lcmocka
+endef
+$(foreach t,$(COVERAGE_TESTS),$(eval $(call coverage_rule,$(t))))
 
 define fuzz_rule
 build/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1)_SRCS) $(HEADERS)
