@@ -2,6 +2,7 @@
 #include "tests/unit/nested_machine.h"
 
 #include <asm/prctl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -94,6 +95,7 @@ struct env env;
 u8 *ram;
 s64 pages_left;
 u32 killed, outer_has, requests, wakes;
+static const char *killed_by;
 u64 tsc_khz(void) { return 1000000; }
 
 void *pages_alloc(struct mem_owner *owner, unsigned order)
@@ -209,7 +211,7 @@ void vcpu_requeue_event(struct vcpu *v)
 		v->event = (struct vcpu_event){ (u32)info, (u32)vmread(VMCS_IDT_VECTORING_ERROR), (u32)vmread(VMCS_EXIT_INSN_LEN) };
 }
 
-enum exit_action vcpu_kill(struct vcpu *v, const char *fmt, ...) { (void)v, (void)fmt; killed++; return EXIT_KILL; }
+enum exit_action vcpu_kill(struct vcpu *v, const char *fmt, ...) { (void)v; killed_by = fmt; killed++; return EXIT_KILL; }
 
 /* MSRs that an L1 reaches by its MSR areas. */
 static struct { u32 index; u64 value; } msrs[] = { { MSR_FEATURE_CONTROL, FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMXON }, { MSR_STAR, 0 }, { MSR_LSTAR, 0 } };
@@ -380,8 +382,13 @@ int machine_full(void **state)
 
 int machine_in_memory(void **state)
 {
+	struct vmx_caps hw = full_hw();
+
+	(void)state;
+	hw.shadow_vmcs = false; /* there is nothing to shadow then */
 	vmcs_in_memory = true;
-	return machine_full(state);
+	machine_on(&hw);
+	return 0;
 }
 
 int machine_stop(void **state)
@@ -423,6 +430,8 @@ int l1_run(insn_fn fn)
 
 	SET(GUEST_RFLAGS, HW(GUEST_RFLAGS) | RFLAGS_PF | RFLAGS_AF | RFLAGS_SF | RFLAGS_OF | RFLAGS_CF | RFLAGS_ZF); /* all of which must go */
 	a = fn(&vcpu);
+	if (a == EXIT_RESUME && killed)
+		fprintf(stderr, "killed: %s\n", killed_by);
 	if (a == EXIT_RESUME)
 		return killed ? KILLED : ENTERED;
 	return outcome(a);
@@ -492,9 +501,15 @@ void l1_set(enum base b)
 	struct vstate s;
 
 	base_state(&s, &env, b);
-	for (u32 i = 0; i < ARRAY_SIZE(field); i++)
-		if (vmcs12_field(&any, &nested_caps, field[i].encoding) && field_type(field[i].encoding) != FIELD_TYPE_READ_ONLY)
-			assert_int_equal(l1_write_field(field[i].encoding, *(u64 *)((u8 *)&s + field[i].offset)), SUCCEEDED);
+	for (u32 i = 0; i < ARRAY_SIZE(field); i++) {
+		u64 value = *(u64 *)((u8 *)&s + field[i].offset);
+
+		if (!vmcs12_field(&any, &nested_caps, field[i].encoding) || field_type(field[i].encoding) == FIELD_TYPE_READ_ONLY)
+			continue;
+		assert_int_equal(l1_write_field(field[i].encoding, value), SUCCEEDED);
+		if (!l1_in_64bit() && field_width(field[i].encoding) == 1)
+			assert_int_equal(l1_write_field(field[i].encoding | VMCS_ENC_HIGH, value >> 32), SUCCEEDED);
+	}
 }
 
 void l1_prepare(enum base b)
@@ -508,7 +523,8 @@ void l1_prepare(enum base b)
 static void enter(insn_fn fn)
 {
 	assert_int_equal(l1_run(fn), ENTERED);
-	assert_true(l2_runs());
+	if (!l2_runs())
+		fail_msg("entry failure %lx, qualification %lx", v12()->EXIT_REASON, v12()->EXIT_QUALIFICATION);
 }
 
 void l1_launch(void) { enter(exit_vmlaunch); }
@@ -518,6 +534,17 @@ void l1_start_l2(enum base b)
 {
 	l1_prepare(b);
 	l1_launch();
+}
+
+void l1_in_protected_mode(void)
+{
+	SET(GUEST_EFER, 0);
+	SET(GUEST_CS_AR, 0xc09b);
+	SET(GUEST_ES_LIMIT, 0xffffffff);
+	SET(GUEST_DS_LIMIT, 0xffffffff);
+	SET(GUEST_SS_LIMIT, 0xffffffff);
+	SET(GUEST_CR0, CR0_PE | CR0_NE);
+	SET(CR0_READ_SHADOW, CR0_PE | CR0_NE);
 }
 
 /* ---- VMCS pages ---- */

@@ -78,6 +78,8 @@ void l1_start_l2(enum base b);                      /* the same, and VMLAUNCH */
 void l1_launch(void);                               /* of what is there; L2 runs afterwards */
 void l1_resume(void);
 
+void l1_in_protected_mode(void);                    /* without paging */
+
 /* ---- VMCS pages ---- */
 struct nest_vmcs_page *l1_page(u64 gpa, enum base b);
 void l1_use_page(u64 gpa);                          /* named in the assist page, which is registered */
