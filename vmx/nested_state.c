@@ -141,6 +141,7 @@ static void policy_of_below(struct merge_policy *p, const struct nested *b)
 	p->proc = b->merged.proc;
 	p->proc2 = b->merged.proc2;
 	p->exception_bitmap = b->merged.exception_bitmap;
+	p->tsc_offset = b->merged.tsc_offset;
 	p->cr0_owned = b->merged.cr0_mask & ~(CR0_PE | CR0_PG | CR0_WP);
 	p->cr4_owned = b->merged.cr4_mask & ~(CR4_PAE | CR4_PSE | CR4_OSXSAVE | CR4_PKE);
 }
@@ -161,10 +162,8 @@ static void put_merged(struct vcpu *v)
 	n->cr0_owned02 = p.cr0_owned;
 	n->cr4_owned02 = p.cr4_owned;
 	merge_controls(&m, &n->v12, &p);
-	if (n->below) {
-		m.tsc_offset += n->below->merged.tsc_offset;
+	if (n->below)
 		n->policy_seen = n->below->policy_made;
-	}
 	n->merged = m;
 	n->policy_made++;
 	n->pin02 = m.pin;
@@ -187,13 +186,19 @@ static void put_merged(struct vcpu *v)
 
 void nested_tsc_changed(struct vcpu *v)
 {
-	struct nested *n = v->nested;
+	struct vmcs *loaded = v->loaded;
+	u64 offset = v->tsc_offset;
 
-	if (!n)
-		return;
-	n->dirty |= NEST_GROUP_CONTROLS;
-	if (nested_in_l2(v))
-		PUT(n, TSC_OFFSET, merge_tsc_offset(&n->v12, v->tsc_offset));
+	for (struct nested *n = v->nested_base; n; n = n->above) {
+		n->dirty |= NEST_GROUP_CONTROLS;
+		if (!n->in02_valid)
+			break;
+		offset = n->merged.tsc_offset = merge_tsc_offset(&n->v12, offset);
+		vcpu_load_vmcs(v, &n->vmcs02);
+		PUT(n, TSC_OFFSET, offset);
+	}
+	if (v->loaded != loaded)
+		vcpu_load_vmcs(v, loaded);
 }
 
 /* Fields that exist only with the controls that L1 turned on (so the CPU has them). */
