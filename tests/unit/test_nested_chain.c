@@ -1,0 +1,462 @@
+/*
+ * Flat nesting (vmx/nested_chain.c; core/abi.h, Delegation) on the whole nested engine: an L1 that delegates its L2, a Nestling that runs an L3 by
+ * VMCS pages. Whose exit is whose, what waits meanwhile, and that what lies between keeps its say.
+ */
+#include "tests/unit/nested_machine.h"
+
+#define PAGE 0x50000         /* L1's VMCS page, for L2 */
+#define L2_ASSIST 0x60000    /* L2's memory is L1's, one to one; L3's is L2's at 2 MiB above */
+#define L2_PAGE 0x61000
+#define L2_EPT 0x70000
+#define L3_RIP 0x180000
+#define SLOT(p, name) ((p)->field[NEST_VMCS_SLOT(VMCS_##name)])
+#define EXTERNAL(vector) (INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_EXTERNAL) | (vector))
+#define NMI_INFO (INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_NMI) | 2)
+#define GP_INFO (INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_HW_EXCEPTION) | INTR_HAS_ERROR | VEC_GP)
+
+static struct nest_vmcs_page *page1, *page2;
+static struct nest_vmx_assist *assist1, *assist2;
+
+static void make_l2_tables(void)
+{
+	l1_word(L2_EPT)[0] = (L2_EPT + PAGE_SIZE) | EPT_RWX;
+	l1_word(L2_EPT + PAGE_SIZE)[0] = (L2_EPT + 2 * PAGE_SIZE) | EPT_RWX;
+	for (u64 i = 0; i < 3; i++)
+		l1_word(L2_EPT + 2 * PAGE_SIZE)[i] = (i + 1) * SIZE_2M | EPT_RWX | FIELD_PREP(EPT_MEMTYPE, MEMTYPE_WB) | EPT_PAGE;
+}
+
+static int start(void **state)
+{
+	struct vmx_caps hw = full_hw();
+
+	(void)state;
+	hw.posted = hw.vpid = true;
+	machine_on(&hw);
+	page1 = l1_page(PAGE, BASE_EPT);
+	page2 = l1_page(L2_PAGE, BASE_EPT);
+	make_l2_tables();
+	SLOT(page1, PROC2_CONTROLS) |= PROC2_VPID;
+	SLOT(page2, PROC2_CONTROLS) |= PROC2_VPID;
+	SLOT(page1, PIN_CONTROLS) &= ~PIN_PREEMPTION_TIMER;
+	SLOT(page2, PIN_CONTROLS) &= ~PIN_PREEMPTION_TIMER;
+	SLOT(page1, EXCEPTION_BITMAP) = SLOT(page2, EXCEPTION_BITMAP) = 0;
+	SLOT(page2, EPTP) = L2_EPT | MEMTYPE_WB | 3 << 3;
+	SLOT(page2, GUEST_RIP) = L3_RIP;
+	page1->delegate = L2_ASSIST;
+	assist1 = l1_mem(L1_ASSIST);
+	assist2 = l1_mem(L2_ASSIST);
+	assist1->flags = assist2->flags = NEST_ASSIST_STEADY;
+	assist2->vmcs_page = L2_PAGE;
+	return 0;
+}
+
+static void run_l2(void)
+{
+	l1_vmxon();
+	l1_use_page(PAGE);
+	l1_launch();
+}
+
+static bool l2_is_in(void) { return vcpu.loaded == &vcpu.nested_base->vmcs02; }
+static bool l3_is_in(void) { return vcpu.loaded != &vcpu.vmcs01 && vcpu.loaded->engine->height == 1; }
+
+static void run_l3(void)
+{
+	run_l2();
+	assert_true(L2_EXITS(.reason = XR_VMLAUNCH));
+	assert_true(l3_is_in());
+}
+
+/* As l2_exits; for what L3 does. */
+#define L3_EXITS L2_EXITS
+#define REASON1 SLOT(page1, EXIT_REASON)
+#define REASON2 SLOT(page2, EXIT_REASON)
+
+/* ---- in and out ---- */
+static void straight_to_l2(void **state)
+{
+	(void)state;
+	SLOT(page1, TSC_OFFSET) = 100;
+	SLOT(page1, PROC_CONTROLS) |= PROC_TSC_OFFSET;
+	SLOT(page2, TSC_OFFSET) = 7;
+	SLOT(page2, PROC_CONTROLS) |= PROC_TSC_OFFSET;
+	SLOT(page1, EXCEPTION_BITMAP) = BIT(5);
+	SLOT(page2, EXCEPTION_BITMAP) = BIT(6);
+	vcpu.tsc_offset = 1000;
+	run_l3();
+	assert_int_equal(HW(GUEST_RIP), L3_RIP);
+	assert_int_equal(HW(TSC_OFFSET), 1107);
+	vcpu.tsc_offset = 5000; /* the VM's TSC is written */
+	nested_tsc_changed(&vcpu);
+	assert_true(l3_is_in());
+	assert_int_equal(HW(TSC_OFFSET), 5107);
+	assert_int_equal(HW(EXCEPTION_BITMAP), BIT(5) | BIT(6)); /* what any level asks for */
+	assert_true(L3_EXITS(.reason = XR_CPUID, .qualification = 3));
+	assert_true(l2_is_in()); /* L1 has not been there */
+	assert_int_equal(HW(TSC_OFFSET), 5100);
+	assert_int_equal(REASON2, XR_CPUID);
+	assert_int_equal(SLOT(page2, EXIT_QUALIFICATION), 3);
+	assert_int_equal(HW(GUEST_RIP), SLOT(page2, HOST_RIP));
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_true(l3_is_in());
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	assert_true(L2_EXITS(.reason = XR_CPUID)); /* L2's own, for L1 */
+	expect_exit(XR_CPUID, 0);
+	assert_int_equal(REASON1, XR_CPUID);
+}
+
+static void shortest_way(void **state)
+{
+	(void)state;
+	run_l3();
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	assert_true(nested_fast_chain(&vcpu));
+	assert_true(l3_is_in());
+	SET(EXIT_REASON, XR_CPUID);
+	assert_true(nested_fast_reflect(&vcpu, XR_CPUID));
+	assert_true(l2_is_in());
+	assert_int_equal(vcpu.core.count.fast_nested[XR_VMRESUME], 1);
+	vcpu.nmi_pending = true;
+	assert_false(nested_fast_chain(&vcpu));
+	assert_true(l2_is_in());
+	vcpu.nmi_pending = false;
+	vcpu.nested_base->pi_pending = vcpu.posted_further_in = true;
+	assert_false(nested_fast_chain(&vcpu));
+	vcpu.nested_base->pi_pending = vcpu.posted_further_in = false;
+	assist2->vmcs_page = NEST_VMCS_NONE; /* not by VMCS pages this time: L1's to do */
+	assert_false(nested_fast_chain(&vcpu));
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	expect_exit(XR_VMRESUME, 0);
+}
+
+static void l2_fails(void **state)
+{
+	(void)state;
+	run_l2();
+	u64 rip = HW(GUEST_RIP);
+	assist2->flags = 0; /* not steady: refused, as core/abi.h says */
+	assert_true(L2_EXITS(.reason = XR_VMLAUNCH));
+	assert_true(l2_is_in());
+	assert_int_equal(SLOT(page2, INSN_ERROR), INSN_ERR_CONTROLS);
+	assert_int_equal(HW(GUEST_RFLAGS) & (RFLAGS_CF | RFLAGS_ZF), RFLAGS_ZF);
+	assert_int_equal(HW(GUEST_RIP), rip + 3);
+	assist2->flags = NEST_ASSIST_STEADY;
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_int_equal(SLOT(page2, INSN_ERROR), INSN_ERR_VMRESUME_NOT_LAUNCHED);
+	SET(GUEST_SS_AR, 0xc0f3);
+	assert_true(L2_EXITS(.reason = XR_VMLAUNCH));
+	assert_int_equal(vcpu.event.info, GP_INFO);
+	SET(GUEST_SS_AR, 0xc093);
+	SLOT(page2, GUEST_CR4) = 0;
+	assert_true(L2_EXITS(.reason = XR_VMLAUNCH));
+	assert_true(l2_is_in());
+	assert_int_equal(REASON2, XR_ENTRY_GUEST_STATE | EXIT_REASON_ENTRY_FAILURE);
+	assert_int_equal(HW(GUEST_RIP), SLOT(page2, HOST_RIP));
+}
+
+/* L2's assist page is where L2 has no memory; or there is no memory for one engine more. */
+static void not_to_be_had(void **state)
+{
+	(void)state;
+	page1->delegate = L1_RAM;
+	run_l2();
+	assert_true(L2_EXITS(.reason = XR_VMLAUNCH));
+	expect_exit(XR_VMLAUNCH, 0);
+	page1->delegate = L2_ASSIST;
+	page1->clean &= ~NEST_GROUP_CONTROLS;
+	nested_reset(&vcpu);
+	page1->launched = 0;
+	nested_free(&vcpu);
+	assert_int_equal(nested_create(&vcpu), 0);
+	run_l2();
+	for (s64 room = 0; room < 3; room++) {
+		pages_left = room;
+		assert_null(nested_above(&vcpu, vcpu.nested_base));
+		assert_ptr_equal(vcpu.nested, vcpu.nested_base);
+	}
+	pages_left = -1;
+	assert_true(L2_EXITS(.reason = XR_VMLAUNCH));
+	assert_true(l3_is_in());
+}
+
+/* ---- exits of L3 that are L1's ---- */
+static void l1_asks_for_it(void **state)
+{
+	(void)state;
+	SLOT(page1, PROC_CONTROLS) |= PROC_HLT | PROC_RDTSC;
+	run_l3();
+	SET(GUEST_RIP, L3_RIP + 5);
+	assert_true(L3_EXITS(.reason = XR_HLT, .insn_len = 1));
+	expect_exit(XR_HLT, 0);
+	assert_int_equal(REASON1, XR_HLT);
+	assert_int_equal(SLOT(page1, GUEST_RIP), L2_RIP); /* as it was when L2 entered L3 */
+	assert_int_equal(SLOT(page2, GUEST_RIP), L3_RIP); /* L2 has not been there */
+	SLOT(page1, GUEST_RIP) += 1; /* L1 steps over the instruction */
+	l1_resume();
+	assert_true(l3_is_in());
+	assert_int_equal(HW(GUEST_RIP), L3_RIP + 6);
+	/* and injects an exception at one: L3's */
+	assert_true(L3_EXITS(.reason = XR_RDTSC));
+	SLOT(page1, ENTRY_INTR_INFO) = GP_INFO;
+	l1_resume();
+	assert_true(l3_is_in());
+	assert_int_equal(HW(GUEST_RIP), L3_RIP + 6);
+	assert_int_equal(vcpu.event.info, GP_INFO);
+	/* … or an interrupt: that is L2's, whose L3 exits */
+	assert_true(L3_EXITS(.reason = XR_RDTSC));
+	SLOT(page1, ENTRY_INTR_INFO) = EXTERNAL(0x77);
+	SLOT(page1, GUEST_RFLAGS) = 0x202;
+	l1_resume();
+	assert_true(l2_is_in());
+	assert_int_equal(REASON2, XR_EXTERNAL_INTERRUPT);
+	assert_int_equal(SLOT(page2, EXIT_INTR_INFO), EXTERNAL(0x77));
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_true(l3_is_in());
+	assert_true(L3_EXITS(.reason = XR_RDTSC));
+	SLOT(page1, ENTRY_INTR_INFO) = NMI_INFO;
+	l1_resume();
+	assert_true(l2_is_in());
+	assert_int_equal(REASON2, XR_EXCEPTION_NMI);
+}
+
+/* ---- events for L1 ---- */
+static void events_for_l1(void **state)
+{
+	(void)state;
+	SLOT(page1, EXIT_CONTROLS) |= EXIT_ACK_INT;
+	run_l3();
+	vcpu.event = (struct vcpu_event){ GP_INFO, 0x10, 0 }; /* on its way into L3 */
+	vlapic_post(&vcpu, 0x41);
+	nested_before_entry(&vcpu);
+	expect_exit(XR_EXTERNAL_INTERRUPT, 0);
+	assert_int_equal(SLOT(page1, EXIT_INTR_INFO), EXTERNAL(0x41));
+	assert_int_equal(SLOT(page1, IDT_VECTORING_INFO), 0);
+	l1_resume();
+	assert_true(l3_is_in());
+	assert_int_equal(vcpu.event.info, GP_INFO); /* goes in now */
+	assert_int_equal(vcpu.event.error, 0x10);
+	vcpu.event.info = 0;
+	vcpu.nmi_pending = true;
+	nested_before_entry(&vcpu);
+	expect_exit(XR_EXCEPTION_NMI, 0);
+	assert_false(vcpu.nmi_pending);
+	l1_resume();
+	assert_true(l3_is_in());
+	assert_true(nested_take_init(&vcpu));
+	expect_exit(XR_INIT, 0);
+	l1_resume();
+	assert_true(l3_is_in());
+	vlapic_eoi(&vcpu);
+	vlapic_post(&vcpu, 0x42);
+	vcpu.nested_base->v12.PIN_CONTROLS &= ~PIN_EXT_INT; /* nobody can take it now */
+	nested_before_entry(&vcpu);
+	assert_true(l3_is_in());
+}
+
+/* ---- interrupts for L2, by L1's posting ---- */
+#define NOTIFICATION 0xe1
+static void virtual_interrupts(struct nest_vmcs_page *p, u64 vapic, u64 desc)
+{
+	SLOT(p, PIN_CONTROLS) |= PIN_POSTED_INT;
+	SLOT(p, EXIT_CONTROLS) |= EXIT_ACK_INT;
+	SLOT(p, PROC_CONTROLS) |= PROC_TPR_SHADOW;
+	SLOT(p, PROC2_CONTROLS) |= PROC2_VIRT_INT | PROC2_APIC_REGS;
+	SLOT(p, PI_NOTIFICATION_VECTOR) = NOTIFICATION;
+	SLOT(p, VIRTUAL_APIC_ADDR) = vapic;
+	SLOT(p, PI_DESC_ADDR) = desc;
+}
+
+static bool bit(u64 vapic, u32 reg, u8 vector) { return *(u32 *)((u8 *)l1_mem(vapic) + reg + vector / 32 * 16) & BIT(vector % 32); }
+
+static void posted_for_l2(void **state)
+{
+	(void)state;
+	virtual_interrupts(page1, L1_VAPIC, L1_PI);
+	SLOT(page2, EXIT_CONTROLS) |= EXIT_ACK_INT;
+	run_l3();
+	pi_post(l1_mem(L1_PI), 0x61);
+	pi_post(l1_mem(L1_PI), 0x52);
+	vlapic_post(&vcpu, NOTIFICATION);
+	nested_before_entry(&vcpu);
+	assert_true(l2_is_in()); /* L1 has not been there */
+	assert_int_equal(REASON2, XR_EXTERNAL_INTERRUPT);
+	assert_int_equal(SLOT(page2, EXIT_INTR_INFO), EXTERNAL(0x61));
+	assert_true(bit(L1_VAPIC, APIC_ISR, 0x61));
+	assert_false(bit(L1_VAPIC, APIC_IRR, 0x61));
+	assert_true(bit(L1_VAPIC, APIC_IRR, 0x52));
+	assert_int_equal(HW(GUEST_INTERRUPT_STATUS), 0x6152); /* in service, and what waits */
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_true(l3_is_in());
+	nested_before_entry(&vcpu);
+	assert_true(l3_is_in()); /* of lower priority than what is in service */
+	/* What waits is L1's to see when L2 exits to it. */
+	assert_true(nested_take_init(&vcpu));
+	assert_int_equal(SLOT(page1, GUEST_INTERRUPT_STATUS), 0x6152);
+	l1_resume();
+	assert_true(l3_is_in());
+	assert_int_equal(vcpu.nested->status01, 0x6152);
+}
+
+/* ---- memory ---- */
+static void ept_violations(void **state)
+{
+	u64 *pd1 = l1_word(L1_EPT + 2 * PAGE_SIZE), *pd2 = l1_word(L2_EPT + 2 * PAGE_SIZE);
+
+	(void)state;
+	run_l3();
+	assert_true(L3_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_READ, .physical = 0x1234));
+	assert_true(l3_is_in());
+	struct ptab_leaf l;
+	assert_true(ptab_walk(&vcpu.nested->ept->pt, 0x1234, &l));
+	assert_int_equal(l.pa.v, (u64)ram + SIZE_2M + 0x1234);
+	pd2[1] = 0; /* L2's tables refuse */
+	assert_true(L3_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_READ, .physical = SIZE_2M));
+	assert_true(l2_is_in());
+	assert_int_equal(REASON2, XR_EPT_VIOLATION);
+	assert_int_equal(SLOT(page2, GUEST_PHYSICAL_ADDR), SIZE_2M);
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	pd1[3] = EPT_READ | 3 * SIZE_2M | FIELD_PREP(EPT_MEMTYPE, MEMTYPE_WB) | EPT_PAGE; /* L1's do: of L2, at L2's address */
+	assert_true(L3_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_WRITE | EPT_QUAL_LINEAR_VALID, .physical = 2 * SIZE_2M + 0x10));
+	expect_exit(XR_EPT_VIOLATION, EPT_QUAL_WRITE | FIELD_PREP(EPT_QUAL_PERMS, EPT_READ));
+	assert_int_equal(SLOT(page1, GUEST_PHYSICAL_ADDR), 3 * SIZE_2M + 0x10);
+	l1_resume();
+	assert_true(l3_is_in());
+	pd1[3] = EPT_WRITE;
+	assert_true(L3_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_READ, .physical = 2 * SIZE_2M));
+	expect_exit(XR_EPT_MISCONFIG, 0);
+	pd1[3] = 3 * SIZE_2M | EPT_RWX | FIELD_PREP(EPT_MEMTYPE, MEMTYPE_WB) | EPT_PAGE;
+	l1_resume();
+	assert_true(L3_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_WRITE, .physical = 2 * SIZE_2M));
+	assert_true(l3_is_in());
+	u64 l1_gpa;
+	assert_true(nested_l2_gpa_to_l1(&vcpu, 2 * SIZE_2M + 8, &l1_gpa));
+	assert_int_equal(l1_gpa, 3 * SIZE_2M + 8);
+	assert_false(nested_l2_gpa_to_l1(&vcpu, 3 * SIZE_2M, &l1_gpa));
+	assert_ptr_equal(vcpu.nested, vcpu.nested_base->above);
+}
+
+/* An L2 without EPT for its L3, below an L1 without EPT for its L2. */
+static void without_ept(void **state)
+{
+	(void)state;
+	SLOT(page1, PROC2_CONTROLS) &= ~PROC2_EPT;
+	SLOT(page2, PROC2_CONTROLS) &= ~PROC2_EPT;
+	run_l3();
+	assert_int_equal(HW(EPTP) & EPT_ADDR, vm.ept.root.v);
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	assert_true(l2_is_in());
+}
+
+/* ---- bitmaps: what any level does not let pass, exits ---- */
+static void bitmaps(void **state)
+{
+	(void)state;
+	memset(vcpu.io_bitmap_pages, 0, 8); /* ports 0-63 of ours are open */
+	SLOT(page1, PROC_CONTROLS) |= PROC_IO_BITMAPS;
+	SLOT(page2, PROC_CONTROLS) |= PROC_IO_BITMAPS;
+	SLOT(page2, IO_BITMAP_A) = 0x62000;
+	*l1_word(L1_IO_A) = BIT(3);
+	*l1_word(0x62000) = BIT(5);
+	run_l3();
+	const u64 *io = (const u64 *)HW(IO_BITMAP_A);
+	assert_int_equal(io[0], BIT(3) | BIT(5));
+	assert_int_equal(io[1], ~0ull);
+	assert_true(L3_EXITS(.reason = XR_IO, .qualification = 5 << 16)); /* L2's */
+	assert_true(l2_is_in());
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_true(L3_EXITS(.reason = XR_IO, .qualification = 3 << 16)); /* L1's */
+	expect_exit(XR_IO, 3 << 16);
+	*l1_word(L1_IO_A) = BIT(4); /* L1 changes its mind and says so: L3, which it continues, obeys with L2's next entry */
+	page1->clean &= ~NEST_GROUP_BITMAPS;
+	l1_resume();
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_int_equal(io[0], BIT(4) | BIT(5));
+}
+
+/* ---- forgetting ---- */
+static void forgetting(void **state)
+{
+	(void)state;
+	SLOT(page1, PROC_CONTROLS) |= PROC_HLT;
+	run_l3();
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	struct nested *above = vcpu.nested_base->above;
+	assert_ptr_equal(above->page, page2);
+	assert_true(L2_EXITS(.reason = XR_VMCLEAR)); /* L1 performs it; what we know of L2's VMCSs is in its memory before */
+	expect_exit(XR_VMCLEAR, 0);
+	assert_null(above->page);
+	assert_int_equal(page2->launched, 1);
+	page2->launched = 0;
+	l1_resume();
+	assert_true(L2_EXITS(.reason = XR_VMLAUNCH));
+	assert_true(l3_is_in());
+	assert_true(L3_EXITS(.reason = XR_HLT)); /* L3 is suspended … */
+	assert_int_equal(l1_pointer(exit_vmclear, PAGE), SUCCEEDED); /* … and L1 takes the page away: it waits in a slot */
+	assert_int_equal(page1->abort, 0);
+	assert_null(vcpu.nested_base->suspended);
+	assert_int_equal(l1_run(exit_vmresume), INSN_ERR_VMRESUME_NOT_LAUNCHED);
+	l1_launch();
+	assert_true(l3_is_in());
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	assert_true(l2_is_in());
+}
+
+static void reset_in_l3(void **state)
+{
+	(void)state;
+	run_l3();
+	nested_put(&vcpu);
+	assert_false(vcpu.nested->vmcs02.launched);
+	nested_reset(&vcpu);
+	assert_ptr_equal(vcpu.loaded, &vcpu.vmcs01);
+	assert_false(nested_vmx_on(&vcpu));
+}
+
+/* One level more: L3 delegates, too. */
+static void three_engines(void **state)
+{
+	struct nest_vmcs_page *page3 = l1_page(SIZE_2M + 0x2000, BASE_EPT);
+	struct nest_vmx_assist *assist3 = l1_mem(SIZE_2M + 0x1000);
+
+	(void)state;
+	SLOT(page3, PROC2_CONTROLS) |= PROC2_VPID;
+	SLOT(page3, PIN_CONTROLS) &= ~PIN_PREEMPTION_TIMER;
+	SLOT(page3, PROC2_CONTROLS) &= ~PROC2_EPT;
+	page2->delegate = 0x1000;
+	*assist3 = (struct nest_vmx_assist){ .vmcs_page = 0x2000, .flags = NEST_ASSIST_STEADY };
+	virtual_interrupts(page1, L1_VAPIC, L1_PI);
+	virtual_interrupts(page2, 0x63000, 0x64000);
+	SLOT(page3, EXIT_CONTROLS) |= EXIT_ACK_INT;
+	SLOT(page1, PROC_CONTROLS) |= PROC_HLT;
+	run_l3();
+	assert_true(L3_EXITS(.reason = XR_VMLAUNCH));
+	assert_int_equal(vcpu.loaded->engine->height, 2);
+	assert_true(L2_EXITS(.reason = XR_CPUID)); /* L4's: to L3 */
+	assert_true(l3_is_in());
+	assert_int_equal(SLOT(page3, EXIT_REASON), XR_CPUID);
+	assert_true(L3_EXITS(.reason = XR_VMRESUME));
+	assert_true(L2_EXITS(.reason = XR_HLT)); /* L1's */
+	expect_exit(XR_HLT, 0);
+	l1_resume();
+	assert_int_equal(vcpu.loaded->engine->height, 2);
+	pi_post(l1_mem(L1_PI), 0x61); /* for L2: L4 is suspended while L2 runs, and L3 does not hear of it */
+	vlapic_post(&vcpu, NOTIFICATION);
+	nested_before_entry(&vcpu);
+	assert_true(l2_is_in());
+	assert_int_equal(SLOT(page2, EXIT_INTR_INFO), EXTERNAL(0x61));
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_int_equal(vcpu.loaded->engine->height, 2);
+	assert_true(L2_EXITS(.reason = XR_CPUID));
+	assert_true(l3_is_in());
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, start, machine_stop)
+	const struct CMUnitTest tests[] = {
+		TEST(straight_to_l2), TEST(shortest_way), TEST(l2_fails), TEST(not_to_be_had), TEST(l1_asks_for_it), TEST(events_for_l1), TEST(posted_for_l2),
+		TEST(ept_violations), TEST(without_ept), TEST(bitmaps), TEST(forgetting), TEST(reset_in_l3), TEST(three_engines),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
