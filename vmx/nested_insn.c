@@ -278,13 +278,12 @@ enum exit_action exit_vmwrite(struct vcpu *v)
 }
 
 /* ---- INVEPT, INVVPID ---- */
-/* Type operand and descriptor. False: a fault has been injected. */
-static bool invalidation_operands(struct vcpu *v, u64 *type, u64 desc[2])
+/* The descriptor; of a type that does not exist it is not read. False: a fault has been injected. */
+static bool invalidation_descriptor(struct vcpu *v, u64 desc[2])
 {
-	u64 info = vmread(VMCS_EXIT_INSN_INFO), linear;
+	u64 linear;
 
-	*type = register_operand(v, (u32)FIELD_GET(INFO_REG2, info), l1_in_64bit());
-	return l1_operand_address(v, info, 16, false, &linear) && l1_access_linear(v, linear, desc, 16, false);
+	return l1_operand_address(v, vmread(VMCS_EXIT_INSN_INFO), 16, false, &linear) && l1_access_linear(v, linear, desc, 16, false);
 }
 
 enum exit_action exit_invept(struct vcpu *v)
@@ -296,22 +295,23 @@ enum exit_action exit_invept(struct vcpu *v)
 		return a;
 	if (!(nested_caps.proc2.may & PROC2_EPT))
 		return inject_ud(v);
-	if (!invalidation_operands(v, &type, desc))
+	type = insn_register2(v);
+	if (type != INVEPT_SINGLE && type != INVEPT_GLOBAL)
+		return insn_fail(v, INSN_ERR_INV_OPERAND);
+	if (!invalidation_descriptor(v, desc))
 		return EXIT_INJECT;
-	if (type == INVEPT_SINGLE && check_eptp(&nested_caps, desc[0]))
-		ept02_drop(v, desc[0]);
-	else if (type == INVEPT_GLOBAL)
+	if (type == INVEPT_GLOBAL)
 		ept02_drop_all(v);
+	else if (check_eptp(&nested_caps, desc[0]))
+		ept02_drop(v, desc[0]);
 	else
 		return insn_fail(v, INSN_ERR_INV_OPERAND);
 	return insn_succeed();
 }
 
-static bool invvpid_valid(u64 type, const u64 desc[2])
+static bool invvpid_descriptor_ok(u64 type, const u64 desc[2])
 {
-	if (type > INVVPID_SINGLE_KEEP_GLOBAL || desc[0] >> 16)
-		return false;
-	if (type == INVVPID_ADDRESS && !canonical(desc[1]))
+	if (desc[0] >> 16 || (type == INVVPID_ADDRESS && !canonical(desc[1])))
 		return false;
 	return type == INVVPID_ALL || desc[0] != 0;
 }
@@ -326,9 +326,12 @@ enum exit_action exit_invvpid(struct vcpu *v)
 		return a;
 	if (!(nested_caps.proc2.may & PROC2_VPID))
 		return inject_ud(v);
-	if (!invalidation_operands(v, &type, desc))
+	type = insn_register2(v);
+	if (type > INVVPID_SINGLE_KEEP_GLOBAL)
+		return insn_fail(v, INSN_ERR_INV_OPERAND);
+	if (!invalidation_descriptor(v, desc))
 		return EXIT_INJECT;
-	if (!invvpid_valid(type, desc))
+	if (!invvpid_descriptor_ok(type, desc))
 		return insn_fail(v, INSN_ERR_INV_OPERAND);
 	if (type == INVVPID_ALL)
 		vpid_forget_all(v->nested);

@@ -269,6 +269,8 @@ static void invept_types(void **state)
 	l1_operand_memory(SIZE_1G);
 	vcpu.gpr[GPR_RBX] = INVEPT_GLOBAL;
 	assert_int_equal(l1_run(exit_invept), PF(0));
+	vcpu.gpr[GPR_RBX] = 3;
+	assert_int_equal(l1_run(exit_invept), INSN_ERR_INV_OPERAND); /* the type first */
 	nested_caps.proc2.may &= (u32)~PROC2_EPT;
 	assert_int_equal(l1_invalidate(exit_invept, INVEPT_GLOBAL, 0, 0), UD);
 }
@@ -313,6 +315,8 @@ static void invvpid_types(void **state)
 	l1_operand_memory(SIZE_1G);
 	vcpu.gpr[GPR_RBX] = INVVPID_ALL;
 	assert_int_equal(l1_run(exit_invvpid), PF(0));
+	vcpu.gpr[GPR_RBX] = 4;
+	assert_int_equal(l1_run(exit_invvpid), INSN_ERR_INV_OPERAND);
 	nested_caps.proc2.may &= (u32)~PROC2_VPID;
 	assert_int_equal(l1_invalidate(exit_invvpid, INVVPID_ALL, 0, 0), UD);
 }
