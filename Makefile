@@ -172,6 +172,9 @@ NESTED_MACHINE := $(filter vmx/nested_%,$(VMX_SRCS)) vmx/cr.c vmx/vlapic.c vmx/v
 NESTED_MACHINE_TESTS := nested_insn nested_operand nested_entry nested_exit nested_cr nested_irq nested_page nested_chain
 UNIT_TESTS += $(NESTED_MACHINE_TESTS)
 $(foreach t,$(NESTED_MACHINE_TESTS),$(eval UNIT_$(t)_SRCS = $(NESTED_MACHINE))$(eval UNIT_$(t)_CFLAGS = -Itests/unit/vmx_model))
+UNIT_TESTS += vlapic_regs
+UNIT_vlapic_regs_SRCS = vmx/vlapic.c vmx/vlapic_regs.c tests/unit/vmx_model/core/x86.h tests/unit/vmx_model/vmx/vmx_insn.h
+UNIT_vlapic_regs_CFLAGS = -Itests/unit/vmx_model
 UNIT_TESTS += nested_check_rows nested_check_random
 UNIT_nested_check_random_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/random_state.c tests/conform/validate.c
 UNIT_nested_check_rows_SRCS = $(UNIT_nested_checks_SRCS) tests/conform/base.c tests/conform/vectors_ctl.c \

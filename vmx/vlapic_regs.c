@@ -70,7 +70,6 @@ static bool readable(u32 reg)
 	case APIC_SVR:
 	case APIC_ESR:
 	case APIC_ICR:
-	case APIC_LVT_CMCI:
 	case APIC_LVT_TIMER:
 	case APIC_LVT_THERMAL:
 	case APIC_LVT_PERF:
