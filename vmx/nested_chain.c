@@ -200,7 +200,7 @@ void chain_l2_insn(struct vcpu *v, u32 reason)
 void chain_refresh(struct vcpu *v, struct nested *n)
 {
 	v->nested = n;
-	if (proc2_12(&n->v12, PROC2_EPT) && !ept02_select(v)) {
+	if (has_ept02(n) && !ept02_select(v)) {
 		vcpu_kill(v, "no memory left for the tables of its guest");
 		return;
 	}

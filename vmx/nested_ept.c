@@ -105,7 +105,7 @@ struct ept02 *ept02_select(struct vcpu *v)
 	return n->ept;
 }
 
-struct ept02 *ept02_running(struct vcpu *v) { return proc2_12(&v->nested->v12, PROC2_EPT) ? ept02_select(v) : NULL; }
+struct ept02 *ept02_running(struct vcpu *v) { return has_ept02(v->nested) ? ept02_select(v) : NULL; }
 
 static void drop_all(struct nested *n)
 {
@@ -265,7 +265,7 @@ static u64 leaf_flags(const struct ept12_walk *w, u64 flags01, bool ad)
 /* The APIC-access page of vmcs12 where L1 has no RAM: the page that stands in for it. */
 static bool is_apic_access(const struct nested *n, u64 l1_gpa)
 {
-	return n->apic_access.v != HPA_NONE.v && ALIGN_DOWN(l1_gpa, PAGE_SIZE) == n->v12.APIC_ACCESS_ADDR;
+	return n->apic_hole && ALIGN_DOWN(l1_gpa, PAGE_SIZE) == n->v12.APIC_ACCESS_ADDR;
 }
 
 /*

@@ -75,9 +75,21 @@ static __inline_always u64 level_index(u64 gpa, u32 level) { return gpa >> (12 +
 /* Address bits that the processor has not. */
 static __inline_always u64 reserved_bits(void) { return BITS(51, 0) & ~(BIT(nested_caps.maxphyaddr) - 1); }
 
+static void identity(u64 l2_gpa, struct ept12_walk *w)
+{
+	w->size = level_size(3);
+	w->perm = EPT_RWX;
+	w->unflagged = false;
+	found_leaf(w, ALIGN_DOWN(l2_gpa, w->size) | FIELD_PREP(EPT_MEMTYPE, MEMTYPE_WB) | EPT_DIRTY, w->size, l2_gpa);
+}
+
 /* Any walk. */
 static void walk(struct vcpu *v, u64 key, u64 l2_gpa, struct ept12_walk *w)
 {
+	if (key == EPT12_IDENTITY) {
+		identity(l2_gpa, w);
+		return;
+	}
 	u64 used = key & EPT12_MBE ? EPT_RWX | EPT_EXEC_USER : EPT_RWX, reserved = reserved_bits(), table = key & EPT_ADDR, e;
 	u32 level = EPT12_LEVELS;
 

@@ -161,6 +161,7 @@ struct nested {
 
 	/* translated for the running entry; HPA_NONE = not in use */
 	hpa_t virtual_apic, pi_desc, apic_access;
+	bool apic_hole;              /* vmcs12's APIC-access page is where L1 has no RAM: dummy_page is mapped there */
 	void *dummy_page;            /* stands in for pages that vmcs12 places outside L1's RAM */
 	void *msr_bitmap, *io_bitmap;
 	struct open_words msr_open, io_open[2]; /* I/O: bitmap A, bitmap B */
@@ -193,6 +194,8 @@ static inline bool pae_guest(const struct vmcs12 *f)
 {
 	return (f->GUEST_CR0 & CR0_PG) && (f->GUEST_CR4 & CR4_PAE) && !(f->ENTRY_CONTROLS & ENTRY_IA32E);
 }
+/* L2 runs by a composed table, not by the one that runs L1. */
+static inline bool has_ept02(const struct nested *n) { return proc2_12(&n->v12, PROC2_EPT) || n->apic_hole; }
 static inline bool canonical(u64 a) { return (u64)((s64)(a << 16) >> 16) == a; }
 
 /* ---- nested_fields.c (pure) ---- */
@@ -453,8 +456,12 @@ enum l2_fault {
 #define PML_ENTRIES 512
 /* What tells one ept12 from another: root, accessed and dirty flags, mode-based execute control. */
 #define EPT12_MBE BIT(0)
+/* L2 without EPT has L1's addresses as they are. Never a root: no processor has RAM there. */
+#define EPT12_IDENTITY EPT_ADDR
 static inline u64 ept12_key(const struct vmcs12 *f)
 {
+	if (!proc2_12(f, PROC2_EPT))
+		return EPT12_IDENTITY;
 	return (f->EPTP & (EPT_ADDR | EPTP_AD)) | (proc2_12(f, PROC2_MBE) ? EPT12_MBE : 0);
 }
 struct ept12_walk {

@@ -88,6 +88,7 @@ static void translate_pages(struct vcpu *v)
 
 	n->virtual_apic = proc12(f, PROC_TPR_SHADOW) ? page_or_dummy(v, f->VIRTUAL_APIC_ADDR) : HPA_NONE;
 	n->apic_access = proc2_12(f, PROC2_APIC_ACCESS) ? page_or_dummy(v, f->APIC_ACCESS_ADDR) : HPA_NONE;
+	n->apic_hole = !n->below && n->apic_access.v == virt_to_hpa(n->dummy_page).v;
 	n->pi_desc = pin12(f, PIN_POSTED_INT) ? l1_gpa_to_hpa(v, f->PI_DESC_ADDR, sizeof(struct pi_desc)) : HPA_NONE;
 	/* FACTS: an emulator wants the descriptor on a page boundary; elsewhere we process it ourselves. */
 	n->pi_hw = vmx_caps.posted && n->pi_desc.v != HPA_NONE.v && IS_ALIGNED(n->pi_desc.v, PAGE_SIZE);
@@ -311,7 +312,7 @@ static void put_ept_and_vpid(struct vcpu *v, bool dirty)
 		return;
 	const struct ept02 *before = n->ept;
 
-	if (!proc2_12(f, PROC2_EPT))
+	if (!has_ept02(n))
 		n->ept = NULL;
 	else if (!ept02_select(v))
 		vcpu_kill(v, "no memory left for the tables of its guest");

@@ -311,6 +311,52 @@ static void without_ept(void **state)
 	assert_false(L2_EXITS(.reason = XR_EPT_MISCONFIG, .physical = L1_DEVICE));
 }
 
+/*
+ * An APIC-access page where L1 has no RAM, at FEE00000h say. The processor must find it at that address: with and without EPT, so L2 without it
+ * gets a table all the same.
+ */
+static void expect_page(u64 l2_gpa, u64 hpa, u64 flags)
+{
+	struct ptab_leaf l;
+
+	assert_int_equal(HW(EPTP), ept02_pointer(vcpu.nested, &vm));
+	assert_true(ptab_walk(&vcpu.nested->ept->pt, l2_gpa, &l));
+	assert_int_equal(l.pa.v, hpa);
+	assert_int_equal(l.flags & EPT_RWX, flags);
+}
+
+static void apic_access_page(void **state)
+{
+	const u64 apic = 0xfee00000;
+
+	(void)state;
+	l1_prepare(BASE_LONG);
+	WRITE(PROC_CONTROLS, v12()->PROC_CONTROLS | PROC_SECONDARY);
+	WRITE(PROC2_CONTROLS, PROC2_APIC_ACCESS);
+	WRITE(APIC_ACCESS_ADDR, apic);
+	l1_launch();
+	u64 page = HW(APIC_ACCESS_ADDR);
+	assert_int_not_equal(HW(EPTP) & EPT_ADDR, vm.ept.root.v);
+	assert_true(L2_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_READ, .physical = apic + 0x30));
+	assert_true(l2_runs());
+	expect_page(apic + 0x30, page + 0x30, EPT_READ | EPT_WRITE);
+	assert_true(L2_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_WRITE, .physical = 3 * SIZE_2M + 5));
+	expect_page(3 * SIZE_2M + 5, (u64)ram + 3 * SIZE_2M + 5, EPT_RWX); /* L1's RAM as ever */
+	assert_false(L2_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_READ, .physical = apic + PAGE_SIZE)); /* the platform's */
+	assert_true(L2_EXITS(.reason = XR_APIC_ACCESS, .qualification = 0x30));
+	expect_exit(XR_APIC_ACCESS, 0x30);
+	WRITE(APIC_ACCESS_ADDR, L1_APIC_ACCESS); /* RAM: found by our own table */
+	l1_resume();
+	assert_int_equal(HW(EPTP) & EPT_ADDR, vm.ept.root.v);
+	assert_int_equal(HW(APIC_ACCESS_ADDR), (u64)ram + L1_APIC_ACCESS);
+	L2_EXITS(.reason = XR_CPUID);
+	WRITE(APIC_ACCESS_ADDR, apic);
+	l1_resume();
+	nested_flush_ept(&vcpu); /* our tables change */
+	assert_true(L2_EXITS(.reason = XR_EPT_VIOLATION, .qualification = EPT_QUAL_READ, .physical = apic));
+	expect_page(apic, page, EPT_READ | EPT_WRITE);
+}
+
 /* ---- page-modification log ---- */
 static void pml(void **state)
 {
@@ -494,7 +540,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, machine_full, machine_stop)
 	const struct CMUnitTest tests[] = {
 		TEST(unconditional), TEST(by_control), TEST(invpcid_needs_both), TEST(exceptions), TEST(our_exceptions), TEST(io), TEST(msrs), TEST(hlt),
-		TEST(ept), TEST(without_ept), TEST(pml), TEST(vmfunc), TEST(shadow_of_l2), TEST(shadow_operand),
+		TEST(ept), TEST(without_ept), TEST(apic_access_page), TEST(pml), TEST(vmfunc), TEST(shadow_of_l2), TEST(shadow_operand),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
