@@ -71,20 +71,31 @@ static void single_step(void)
 		vmwrite(VMCS_GUEST_PENDING_DBG, vmread(VMCS_GUEST_PENDING_DBG) | PENDING_BS);
 }
 
-void vcpu_advance(struct vcpu *v)
+/* SDM 3A, Debug Exceptions: RF lasts for one instruction; a part of a repeated one (len 0) is stepped over, too. */
+static void leave_flags(u64 rflags, u64 len)
 {
-	u64 rip = vmread(VMCS_GUEST_RIP) + vmread(VMCS_EXIT_INSN_LEN);
+	if ((rflags & RFLAGS_RF) && len)
+		vmwrite(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
+	if (rflags & RFLAGS_TF)
+		single_step();
+}
+
+void vcpu_advance_by(struct vcpu *v, u64 len)
+{
+	u64 rip = vmread(VMCS_GUEST_RIP) + len, rflags = vmread(VMCS_GUEST_RFLAGS);
 	if (!(vmread(VMCS_GUEST_CS_AR) & BIT(13))) /* not 64-bit code: RIP is 32 bits */
 		rip &= 0xffffffff;
 	vmwrite(VMCS_GUEST_RIP, rip);
 	u64 blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
 	if (blocking & (BLOCK_STI | BLOCK_MOV_SS))
 		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(BLOCK_STI | BLOCK_MOV_SS));
-	if (vmread(VMCS_GUEST_RFLAGS) & RFLAGS_TF)
-		single_step();
+	if (rflags & (RFLAGS_RF | RFLAGS_TF))
+		leave_flags(rflags, len);
 	if (nested_in_l2(v))
 		nested_advanced(v);
 }
+
+void vcpu_advance(struct vcpu *v) { vcpu_advance_by(v, vmread(VMCS_EXIT_INSN_LEN)); }
 
 u32 vcpu_cpl(void) { return (u32)FIELD_GET(BITS(6, 5), vmread(VMCS_GUEST_SS_AR)); }
 

@@ -70,16 +70,10 @@ static enum exit_action string_move(struct vcpu *v, const struct insn *i, struct
 		return EXIT_ADVANCE;
 	u64 left = (v->gpr[GPR_RCX] - 1) & mask;
 	v->gpr[GPR_RCX] = (v->gpr[GPR_RCX] & ~mask) | left;
-	return left ? EXIT_RESUME : EXIT_ADVANCE;
-}
-
-static void skip(u32 len)
-{
-	u64 rip = vmread(VMCS_GUEST_RIP) + len;
-	vmwrite(VMCS_GUEST_RIP, guest_mode() == INSN_64 ? rip : (u32)rip);
-	u64 blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY);
-	if (blocking & (BLOCK_STI | BLOCK_MOV_SS))
-		vmwrite(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(BLOCK_STI | BLOCK_MOV_SS));
+	if (!left)
+		return EXIT_ADVANCE;
+	vcpu_advance_by(v, 0);
+	return EXIT_RESUME;
 }
 
 static enum exit_action perform(struct vcpu *v, const struct insn *i, struct access *a)
@@ -128,7 +122,7 @@ enum exit_action exit_ept_violation(struct vcpu *v)
 		return cannot(v, "an access by an instruction that is not emulated", a.gpa);
 	enum exit_action action = perform(v, &i, &a);
 	if (action == EXIT_ADVANCE) {
-		skip(i.len);
+		vcpu_advance_by(v, i.len);
 		action = EXIT_RESUME;
 	}
 	return vm_ended(v->core.vm) ? EXIT_KILL : action;

@@ -157,6 +157,8 @@ static inline enum exit_action inject_gp(struct vcpu *v) { return vcpu_inject_ex
 static inline enum exit_action inject_ud(struct vcpu *v) { return vcpu_inject_exception(v, 6, false, 0); }
 /* Skip the current instruction: RIP += length, clears STI/MOV-SS blocking. Precondition: the exit provides the length. */
 void vcpu_advance(struct vcpu *v);
+/* Behind an instruction of this length that was performed for the guest; 0: one part of a repeated one was. */
+void vcpu_advance_by(struct vcpu *v, u64 len);
 /* CPL of the running guest (level that runs now): SS.DPL (SDM 3C, Guest Register State). */
 u32 vcpu_cpl(void);
 /* End the VM with a readable dump of the vCPU. */
