@@ -106,6 +106,10 @@ g_\name:
 	piece cr8_nop;	movq %rax, %cr8; nop; done
 	piece store32;	movl %eax, (%rsi); nop; done
 	piece vmcall_nop; vmcall; nop; nop; done
+	piece remap;	movq (%rsi), %r8; movq %rax, (%rbx); invlpg (%rsi); movq (%rsi), %r9; done
+	piece vmfunc_load; vmfunc; movq (%rsi), %r8; done
+	piece load32_nop; movl (%rsi), %eax; nop; done
+	piece rmw32;	orl %eax, (%rsi); nop; done
 
 	.code32
 	piece jmp_tss;	ljmp $0x68, $0;		done

@@ -38,6 +38,8 @@ static const struct { const char *name; void (*run)(u32 every); const char *opti
 	{ "entry", group_entry, "rows" },
 	{ "exits", group_exits, "rows" },
 	{ "events", group_events, "rows" },
+	{ "steps", group_steps, "rows" },
+	{ "translate", group_translate, "rows" },
 	{ "random", group_random, "blocks" },
 };
 

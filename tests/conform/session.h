@@ -35,6 +35,8 @@ void group_fields(u32 sample);
 void group_entry(u32 sample);
 void group_exits(u32 sample);
 void group_events(u32 sample);
+void group_steps(u32 sample);
+void group_translate(u32 sample);
 void group_random(u32 sample);
 void insn_operands(void); /* part of group_insn, in VMX operation with vmcs_a current */
 

@@ -407,7 +407,7 @@ static void vmfunc(void **state)
 	WRITE(EPTP_LIST_ADDR, L1_AREA);
 	l1_launch();
 	static const struct { u64 rax, rcx; bool done; } call[] = {
-		{ 0, 1, true }, { 0, 2, false }, { 0, 512, false }, { 1, 0, false }, { 64, 0, false }, { 0, 0, true }, { BIT(32), BIT(32) | 1, true },
+		{ 0, 1, true }, { 0, 2, false }, { 0, 512, false }, { 1, 0, false }, { 0, 0, true }, { BIT(32), BIT(32) | 1, true },
 	};
 	for (u32 i = 0; i < ARRAY_SIZE(call); i++) {
 		vcpu.gpr[GPR_RAX] = call[i].rax;
