@@ -2,7 +2,7 @@
  * Every exit reason that a guest's instruction or exception can reach, with qualification, instruction length and
  * information (SDM 3C, VM Exits: Recording VM-Exit Information and Updating VM-Entry Control Fields).
  *
- * Not reached, and why: 3 INIT and 4 SIPI (a second processor would have to send them), 5 and 6 SMI and 17 RSM (no SMM),
+ * Exit 3 (INIT) is in events.c. Not reached, and why: 4 SIPI (no activity state wait-for-SIPI is offered), 5 and 6 SMI and 17 RSM (no SMM),
  * 11 GETSEC (no SMX: CR4.SMXE cannot be set), 35 and 38 and 42 do not exist, 41 machine check at entry, 60 ENCLS and 66
  * SPP, 65 PCONFIG, 67 UMWAIT, 68 TPAUSE (the processor has none of them).
  */
