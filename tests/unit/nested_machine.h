@@ -43,6 +43,7 @@ extern u64 model_tsc, model_cr2;
 extern u32 vpid_flushes, ept_flushes;
 extern s64 pages_left;          /* until the VM's limit; negative: no limit */
 extern u32 killed;              /* vcpu_kill has been called that often */
+extern const char *killed_by;   /* and why, last */
 extern u32 outer_has;           /* outer_features */
 extern u32 requests;            /* vcpu_request */
 extern u32 wakes;
