@@ -154,10 +154,26 @@ void nested_advanced(struct vcpu *v)
 	vcpu_wake(v); /* the trap comes even if the instruction was HLT */
 }
 
+/* INIT while L2 runs, or one that was blocked until L1 entered it (SDM 3C, Other Causes of VM Exits). */
+static void take_init(struct vcpu *v)
+{
+	struct exit_info i = { .reason = XR_INIT };
+
+	v->nested_base->init_blocked = 0;
+	if (v->nested->below)
+		chain_reflect(v, v->nested_base, &i);
+	else
+		reflect_event(v, XR_INIT, 0);
+}
+
 void nested_before_entry(struct vcpu *v)
 {
 	if (!nested_in_l2(v))
 		return;
+	if (v->nested_base->init_blocked) {
+		take_init(v);
+		return;
+	}
 	while (v->nested->below && chain_before_entry(v)) /* each time further out, or at the next level's L1 */
 		if (!nested_in_l2(v))
 			return;
@@ -191,10 +207,10 @@ bool nested_take_init(struct vcpu *v)
 		return false;
 	if (!nested_in_l2(v)) {
 		v->nested->init_blocked = 1;
+		v->posted_further_in = true; /* the next L2 is not entered the shortest way */
 		return true;
 	}
-	struct exit_info i = { .reason = XR_INIT };
-	chain_reflect(v, v->nested_base, &i);
+	take_init(v);
 	vcpu_wake(v); /* L2 may have been halted; L1 is not */
 	return true;
 }

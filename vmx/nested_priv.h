@@ -155,7 +155,7 @@ struct nested {
 	bool trap_due;               /* L1's monitor trap, behind an instruction of L2 that we have performed */
 	bool l2_halted;              /* L2 is in HLT and what ends it has not come yet */
 	u32 activity02;              /* activity state that vmcs02 was given */
-	u32 init_blocked;            /* an INIT came while L1 was in VMX root operation: taken at VMXOFF */
+	u32 init_blocked;            /* an INIT came while L1 was in VMX root operation: taken at VMXOFF, or by an exit of L2 */
 	bool pi_pending;             /* the descriptor of L2 has something that the next entry must deliver */
 	bool pi_hw;                  /* the CPU processes the descriptor of L2 */
 

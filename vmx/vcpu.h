@@ -71,7 +71,7 @@ struct vcpu {
 	u32 injected;                /* what went in with the last entry: interruption information, or 0 */
 	u64 injected_rf;             /* RFLAGS.RF when it was injected */
 	bool nmi_pending;
-	bool posted_further_in;      /* some engine may have pi_pending (vmx/nested_priv.h) */
+	bool posted_further_in;      /* some engine may have pi_pending or init_blocked (vmx/nested_priv.h) */
 	u32 nmis_posted;             /* atomic; not taken yet. With nmis_waiting: what nmi_pending says, counted */
 	u32 nmis_waiting;
 	bool halted_if;              /* an interrupt ends the HLT that halted it */

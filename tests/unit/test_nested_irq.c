@@ -164,6 +164,16 @@ static void init(void **state)
 	expect_exit(XR_INIT, 0);
 	assert_int_equal(vcpu.state, VCPU_RUNNABLE);
 	assert_true(nested_vmx_on(&vcpu));
+	requests = 0;
+	assert_true(nested_take_init(&vcpu)); /* blocked in VMX root operation, and not forgotten */
+	WRITE(ENTRY_INTR_INFO, EXTERNAL(0x44));
+	WRITE(GUEST_RFLAGS, 0x202);
+	l1_resume();
+	nested_before_entry(&vcpu);
+	expect_exit(XR_INIT, 0);
+	assert_int_equal(v12()->IDT_VECTORING_INFO, EXTERNAL(0x44)); /* was on its way */
+	assert_int_equal(l1_run(exit_vmxoff), SUCCEEDED);
+	assert_int_equal(requests, 0); /* the exit has taken it */
 }
 
 /* ---- monitor trap ---- */

@@ -282,6 +282,7 @@ static void not_the_shortest_way(void **state)
 	REFUSED(vcpu.vmcs01.limit = 5, vcpu.vmcs01.limit = 0);
 	REFUSED(vcpu.nested->vmcs02.limit = 5, vcpu.nested->vmcs02.limit = 0);
 	REFUSED(vcpu.nested->pi_pending = true, vcpu.nested->pi_pending = false);
+	REFUSED(assert_true(nested_take_init(&vcpu)), vcpu.nested->init_blocked = vcpu.posted_further_in = 0);
 	REFUSED(vcpu.event.info = INTR_VALID, vcpu.event.info = 0);
 	REFUSED(SET(GUEST_INTERRUPTIBILITY, BLOCK_MOV_SS), SET(GUEST_INTERRUPTIBILITY, 0));
 	REFUSED(SET(GUEST_INTERRUPT_STATUS, 0x30), SET(GUEST_INTERRUPT_STATUS, 0));
