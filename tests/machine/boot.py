@@ -27,6 +27,7 @@ def parse(argv):
     p.add_argument("--cpus", type=int, default=d.cpus)
     p.add_argument("--memory", type=int, default=d.memory, help="MiB")
     p.add_argument("--cpu-model", default=d.cpu_model, help="a Bochs CPU model")
+    p.add_argument("--without", action="append", default=[], choices=options.FEATURES, help="a feature that the processor is to lack")
     p.add_argument("--disk", help="raw disk image")
     p.add_argument("--iso", help="CD image")
     p.add_argument("--firmware", choices=("uefi", "bios"), default=d.firmware)

@@ -109,7 +109,7 @@ def bochs_environment(settings):
 
 
 BOCHSRC = """\
-cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=1, ignore_bad_msrs=1{quantum}
+cpu: model={model}, count={cpus}, ips={ips}, reset_on_triple_fault=1, ignore_bad_msrs=1{quantum}{exclude}
 memory: guest={memory}, host={memory}
 vgaromimage: file={vgabios}
 vga: extension={vga}
@@ -130,6 +130,7 @@ def bochsrc(o):
     """Bochs's configuration: joined with QEMU, or as a machine of its own (an i440FX)."""
     text = BOCHSRC.format(model=o.cpu_model, cpus=o.cpus, ips=o.ips, memory=o.memory,
                           quantum=SMP_QUANTUM if o.cpus > 1 else "",
+                          exclude=f', exclude_features="{excluded}"' if (excluded := " ".join(o.cpuid_without())) else "",
                           vgabios=paths.data("usr/share/vgabios/vgabios.stdvga.bin"),
                           vga="none" if o.kind == "cosim" else "vbe",
                           info="ignore" if o.kind == "cosim" else "report")

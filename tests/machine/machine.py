@@ -185,7 +185,8 @@ class Machine:
         if self.namespace:
             argv = self.namespace.enter(argv)
         self.children.append(processes.Child("bochs", argv, cwd=self.dir, log=self.dir / "bochs.out",
-                                             env=commands.bochs_environment(settings), pass_fds=fds, stdin=terminal,
+                                             env=commands.bochs_environment(dict(settings, WITHOUT_VMX=self.options.vmx_without())),
+                                             pass_fds=fds, stdin=terminal,
                                              stdout=terminal))
 
     # --- the watcher's thread ----------------------------------------------------------------------------------------

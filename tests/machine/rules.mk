@@ -6,7 +6,7 @@ MACHINE_LD   := ld
 
 # Plugin of Bochs: host code
 MACHINE_PLUGIN_SRC := $(addprefix $(MACHINE_DIR)/plugin/,main.c end.c ram.c mailbox.c forward.c config.c storage.c \
-	interrupts.c ioapic.c vtd.c clock.c console.c hooks.c)
+	interrupts.c ioapic.c vtd.c clock.c console.c hooks.c processor.c)
 MACHINE_PLUGIN_OBJ := $(MACHINE_PLUGIN_SRC:$(MACHINE_DIR)/%.c=$(MACHINE_OBJ)/%.o)
 
 $(MACHINE_OBJ)/plugin/%.o: $(MACHINE_DIR)/plugin/%.c

@@ -51,6 +51,7 @@ static bool joined(void)
 static void init(struct bochs_device *self)
 {
 	mailbox_init();
+	processor_check();
 	hooks_init();
 	console_init(self);
 	if (!joined()) {
@@ -112,6 +113,7 @@ int libnestling_plugin_entry(void *plugin, uint16_t type, uint8_t mode)
 	switch (mode) {
 	case PLUGIN_INIT:
 		log_file = fopen("cosim.log", "w");
+		processor_init();
 		device.methods = BOCHS_METHODS(vtable);
 		pluginRegisterDeviceDevmodel(plugin, type, &device, "nestling");
 		return 0;

@@ -35,6 +35,12 @@ uint64_t ram_size(void);
 /* The guest's memory at a physical address; NULL unless all `size` bytes are RAM. */
 void *ram_at(uint64_t addr, uint64_t size);
 
+/* --- processor.c ------------------------------------------------------------------------------------------------- */
+/* Takes VT-x features away from the processor. Before Bochs makes its CPUs: when the plugin is loaded. */
+void processor_init(void);
+/* Ends the machine if one is still there. */
+void processor_check(void);
+
 /* --- mailbox.c --------------------------------------------------------------------------------------------------- */
 void mailbox_init(void);
 struct mailbox *mailbox(void);
