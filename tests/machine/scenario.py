@@ -25,7 +25,9 @@ FIELDS = {
     "program": str, "bundle": str, "files": dict, "iso": str, "firmware": str, "acpi_patch": list, "expect": list,
     "forbid": list, "exit": int, "ends": str, "long": bool, "hang": int, "check": str, "options": dict, "needs": list,
     "spine": dict, "grub": bool, "halts": str, "bad": (str, list), "siblings": dict, "die": dict, "panics": bool,
+    "without": dict,
 }
+WITHOUT_KEYS = ("sample", "never")
 DEFAULT_PROGRAM = "nestling.efi"
 ALWAYS_FORBIDDEN = [r"(?i)\bpanic\b"]
 HANG = 120
@@ -46,18 +48,21 @@ class Skip(Exception):
 
 @dataclasses.dataclass
 class Scenario:
-    """One stanza on one kind of machine with one number of CPUs."""
+    """One stanza on one kind of machine with one number of CPUs; without: a feature (options.FEATURES) that its processor lacks."""
     name: str
     kind: str
     cpus: int
     spec: dict
+    without: str = None
 
     @property
     def label(self):
-        return self.name + self.spec["suffix"](self.kind, self.cpus)
+        return self.name + self.spec["suffix"](self.kind, self.cpus) + (f"-without-{self.without}" if self.without else "")
 
     @property
     def long(self):
+        if self.without:
+            return self.without not in self.spec["without"].get("sample", [])
         return self.spec.get("long", False)
 
 
@@ -66,7 +71,7 @@ def as_list(value):
 
 
 def load(path):
-    """All scenarios of a file; several kinds or CPU counts in a stanza make several scenarios."""
+    """All scenarios of a file; several kinds or CPU counts in a stanza, and features to be without, make several scenarios."""
     with open(path, "rb") as f:
         stanzas = tomllib.load(f).get("scenario", [])
     result = []
@@ -77,11 +82,17 @@ def load(path):
         def suffix(kind, n, many_kinds=len(kinds) > 1, many_cpus=len(cpus) > 1):
             return (f"-{kind}" if many_kinds else "") + (f"-smp{n}" if many_cpus else "")
         spec["suffix"] = suffix
-        result += [Scenario(spec["name"], kind, n, spec) for kind in kinds for n in cpus]
+        result += [Scenario(spec["name"], kind, n, spec, without)
+                   for without in [None, *features_without(spec)] for kind in kinds for n in cpus]
     labels = [s.label for s in result]
     if doubled := {label for label in labels if labels.count(label) > 1}:
         raise BadScenario(f"{path}: defined twice: {', '.join(sorted(doubled))}")
     return result
+
+
+def features_without(spec):
+    """The features without each of which the stanza is run once more."""
+    return [f for f in options.FEATURES if f not in spec["without"].get("never", [])] if "without" in spec else []
 
 
 def validate(spec, path):
@@ -102,6 +113,9 @@ def validate(spec, path):
     for key in spec.get("options", {}):
         if key not in known:
             raise BadScenario(f"{where}: unknown machine option {key}")
+    for key, names in spec.get("without", {}).items():
+        if key not in WITHOUT_KEYS or not set(names) <= set(options.FEATURES):
+            raise BadScenario(f"{where}: without: unknown key {key}, or a feature that is not one of {', '.join(options.FEATURES)}")
 
 
 # --- what a scenario boots -------------------------------------------------------------------------------------------
@@ -166,6 +180,8 @@ def machine_options(s, folder, run_dir):
     for key in ("memory", "cpu_model", "firmware"):
         if key in s.spec:
             fields[key] = s.spec[key]
+    if s.without:
+        fields["without"] = [s.without]
     fields.update(s.spec.get("options", {}))
     if s.spec.get("grub"):
         fields["iso"] = make_grub_iso(s.spec, folder, run_dir / "image")
@@ -261,6 +277,20 @@ def verify_end(spec, code, ended):
         raise Failure(f"expected exit code {spec.get('exit', 0)}, saw {code}")
 
 
+VTX_LINE = re.compile(r"^((?:\[inner\] )*\[L\d+\]) VT-x: (.*)")
+
+
+def verify_absence(s, lines):
+    """Every Nestling of the chain says that the feature is not there: what it has read from its capability MSRs."""
+    if not s.without:
+        return
+    said = {found[1]: found[2] for line in lines if (found := VTX_LINE.match(line))}
+    levels = ["[inner] " * i + f"[L{i}]" for i in range(s.spec.get("spine", {}).get("depth", 1))]
+    for level in levels:
+        if options.FEATURES[s.without].says not in said.get(level, ""):
+            raise Failure(f"expected {level} to say {options.FEATURES[s.without].says!r}, saw {said.get(level, 'no line about VT-x')!r}")
+
+
 def run(s, folder, run_dir, echo=None):
     """Runs one scenario; raises Failure, Skip or InfrastructureError."""
     check_needs(s)
@@ -274,10 +304,12 @@ def run(s, folder, run_dir, echo=None):
                 raise Failure(str(e)) from None
             except AssertionError as e:
                 raise Failure(f"check: {e}") from None
+            verify_absence(s, m.lines)
             if not s.spec.get("expect") and "exit" not in s.spec:
                 return                  # the check decides alone, also about the end
             m.position = 0              # what it has read is held against `expect` too
         verify_end(s.spec, *follow_to_end(m, s.spec))
+        verify_absence(s, m.lines)
 
 
 __all__ = ["BadScenario", "Failure", "InfrastructureError", "Path", "Skip", "load", "run"]

@@ -71,9 +71,20 @@ class Scenarios(unittest.TestCase):
         found = self.load('[[scenario]]\nname = "x"\nmachine = ["cosim", "qemu"]\ncpus = [1, 2]\n')
         self.assertEqual([s.label for s in found], ["x-cosim-smp1", "x-cosim-smp2", "x-qemu-smp1", "x-qemu-smp2"])
 
+    def test_without(self):
+        found = self.load('[[scenario]]\nname = "x"\nwithout = { sample = ["vpid"], never = ["apicv"] }\n')
+        self.assertEqual({s.label for s in found}, {"x"} | {f"x-without-{f}" for f in options.FEATURES if f != "apicv"})
+        self.assertEqual({s.label for s in found if not s.long}, {"x", "x-without-vpid"})
+        one = next(s for s in found if s.without == "vpid")
+        scenario.verify_absence(one, ["[L0] VT-x: unrestricted guest yes, VPID no (flush at switch), more"])
+        for lines in ([], ["[L0] VT-x: unrestricted guest yes, VPID yes"], ["[inner] [L1] VT-x: VPID no"]):
+            with self.assertRaises(scenario.Failure):
+                scenario.verify_absence(one, lines)
+
     def test_mistakes(self):
         for text in ('name = "x"\nexpct = []', 'cpus = 1', 'name = "x"\nexit = "0"', 'name = "x"\nexpect = ["("]',
-                     'name = "x"\noptions = { nick = 1 }'):
+                     'name = "x"\noptions = { nick = 1 }', 'name = "x"\nwithout = { often = ["vpid"] }',
+                     'name = "x"\nwithout = { sample = ["vpidd"] }'):
             with self.assertRaises(scenario.BadScenario, msg=text):
                 self.load("[[scenario]]\n" + text)
 
@@ -91,7 +102,8 @@ class Scenarios(unittest.TestCase):
 
     def test_options(self):
         options.Options(disk="x").check()
-        for wrong in (dict(cpus=9), dict(memory=2048), dict(nic="rtl"), dict(kind="xen"), dict(disk=None)):
+        for wrong in (dict(cpus=9), dict(memory=2048), dict(nic="rtl"), dict(kind="xen"), dict(disk=None),
+                      dict(without=["smm"]), dict(without=["vpid"], kind="qemu"), dict(without=["vpid"], cpu_model="p4")):
             with self.assertRaises(options.BadOption, msg=wrong):
                 options.Options(**{"disk": "x", **wrong}).check()
 

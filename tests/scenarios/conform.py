@@ -6,7 +6,7 @@ program, command line and model, so that one bare run serves every depth.
 A line that differs, and a FAIL on either side, is a failure, unless CAUSES lists it: a departure of the emulated processor
 from the SDM, or a capability that the nesting engine does not offer.
 
-Run by itself: conform.py [--model M] [WORDS...] prints the lines of a bare run.
+Run by itself: conform.py [--model M] [--without FEATURE] [WORDS...] prints the lines of a bare run.
 """
 import argparse
 import fnmatch
@@ -103,17 +103,17 @@ def make_iso(folder, words, loader):
     return iso
 
 
-def bare_lines(words, model, loader="multiboot2", echo=None):
+def bare_lines(words, model, loader="multiboot2", echo=None, without=()):
     """Console lines of a run on the bare machine; from the cache if nothing has changed."""
     elf = paths.built("conform.elf", "the conformance tests").read_bytes()
-    key = hashlib.sha256(b"\0".join([elf, words.encode(), model.encode(), loader.encode()])).hexdigest()[:16]
+    key = hashlib.sha256(b"\0".join([elf, words.encode(), model.encode(), loader.encode(), *map(str.encode, without)])).hexdigest()[:16]
     folder = paths.BUILD / "conform"
     kept = folder / f"{key}.txt"
     if kept.exists():
         return kept.read_text().splitlines()
     folder.mkdir(parents=True, exist_ok=True)
     iso = make_iso(folder / key, words, loader)
-    bare = options.Options(kind="bochs", iso=str(iso), firmware="bios", cpu_model=model, memory=512)
+    bare = options.Options(kind="bochs", iso=str(iso), firmware="bios", cpu_model=model, without=list(without), memory=512)
     with Machine(bare, folder / key / "run", echo) as m:
         code = m.wait(300)
         lines = list(m.lines)
@@ -173,7 +173,7 @@ def check(m):
     nested = Result(m.lines)
     assert nested.total, f"expected the guest's last line, saw exit code {code} after {m.last_line()}"
     assert nested.complete(), f"expected {nested.total} lines, saw {len(nested.lines)}"
-    bare = Result(bare_lines(spec.get("cmdline", ""), m.options.cpu_model))
+    bare = Result(bare_lines(spec.get("cmdline", ""), m.options.cpu_model, without=m.options.without))
     assert bare.complete(), f"expected {bare.total} lines on the bare machine, saw {len(bare.lines)}"
     wrong, used = compare(bare, nested)
     words = [word for word, _ in nested.lines.values()]
@@ -195,7 +195,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", default="corei7_skylake_x")
     parser.add_argument("--loader", default="multiboot2")
+    parser.add_argument("--without", action="append", default=[], choices=options.FEATURES)
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
-    for shown in bare_lines(" ".join(arguments.words), arguments.model, arguments.loader, lambda text: print(text, flush=True)):
+    for shown in bare_lines(" ".join(arguments.words), arguments.model, arguments.loader, lambda text: print(text, flush=True),
+                            arguments.without):
         pass
