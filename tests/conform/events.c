@@ -105,7 +105,7 @@ static void interrupt_window(void)
 	       s->GUEST_INTERRUPTIBILITY = BLOCK_MOV_SS);
 	EXPECT("window-after-injection", BASE_LONG, step, "x18", ON(PROC_CONTROLS, PROC_INT_WINDOW); ON(GUEST_RFLAGS, RFLAGS_IF);
 	       INJECT(INTR_EXTERNAL, 0x77, 0));
-	NEEDS("window-ends-hlt", (env.misc & BIT(6)), EXPECT("window-ends-hlt", BASE_LONG, step, "x7 q0 +0", ON(PROC_CONTROLS,
+	NEEDS("window-ends-hlt", (env.misc & BIT(6)) && BOUNDED, EXPECT("window-ends-hlt", BASE_LONG, step, "x7 q0 +0", ON(PROC_CONTROLS,
 	       PROC_INT_WINDOW);
 	      ON(GUEST_RFLAGS, RFLAGS_IF); s->GUEST_ACTIVITY = ACTIVITY_HLT; s->PREEMPTION_TIMER = 1000000));
 }
@@ -169,7 +169,7 @@ static void external(void)
 	irq_enable_disable();
 	report_u64("interrupt-was-taken", taken, 2);
 	wrmsr(X2APIC_SELF_IPI, TEST_VECTOR);
-	EXPECT("interrupt-guest-if-0", BASE_LONG, spin, "x1 q0 +0", s->PREEMPTION_TIMER = 1000000);
+	NEEDS("interrupt-guest-if-0", BOUNDED, EXPECT("interrupt-guest-if-0", BASE_LONG, spin, "x1 q0 +0", s->PREEMPTION_TIMER = 1000000));
 	irq_enable_disable();
 	wrmsr(X2APIC_SELF_IPI, TEST_VECTOR);
 	EXPECT("interrupt-not-exiting", BASE_LONG, spin_sti, "x18", OFF(PIN_CONTROLS, PIN_EXT_INT));

@@ -148,8 +148,8 @@ static void virtual_interrupts(void)
 	report_u64("vid-visr", env.vapic_bytes[0x130], 2);
 	report_u64("vid-virr", env.vapic_bytes[0x230], 0);
 	memset(env.vapic_bytes, 0, PAGE_SIZE);
-	EXPECT("vid-masked-by-ppr", BASE_LONG, spin_sti, "x52", VID_ON; s->GUEST_INTERRUPT_STATUS = 0x61; env.vapic_bytes[0x230] = 2;
-	       env.vapic_bytes[0x80] = 0x60; s->PREEMPTION_TIMER = 100000);
+	NEEDS("vid-masked-by-ppr", BOUNDED, EXPECT("vid-masked-by-ppr", BASE_LONG, spin_sti, "x52", VID_ON;
+	      s->GUEST_INTERRUPT_STATUS = 0x61; env.vapic_bytes[0x230] = 2; env.vapic_bytes[0x80] = 0x60; s->PREEMPTION_TIMER = 100000));
 	memset(env.vapic_bytes, 0, PAGE_SIZE);
 	EXPECT("vid-eoi", BASE_LONG, eoi, "x18", VID_ON; s->GUEST_INTERRUPT_STATUS = 0x6100; env.vapic_bytes[0x130] = 2);
 	report_u64("vid-eoi-status", field(VMCS_GUEST_INTERRUPT_STATUS), 0);

@@ -34,6 +34,8 @@ const char *exit_resume(const u32 *encodings, const u64 *values, u32 n);
 	__VA_ARGS__; \
 	exit_expect(name, s, expected); \
 } while (0)
+/* The timer ends a guest that wrongly goes on for ever. */
+#define BOUNDED may_pin(&env, PIN_PREEMPTION_TIMER)
 #define NEEDS(name, cond, ...) do { if (cond) { __VA_ARGS__; } else report_skip(name, SHORT); } while (0)
 
 void exits_cr(void);   /* parts of group_exits */
