@@ -322,10 +322,10 @@ enum exit_action exit_invvpid(struct vcpu *v)
 	enum exit_action a;
 	u64 type, desc[2];
 
+	if (!(nested_caps.proc2.may & PROC2_VPID)) /* undefined whoever executes it */
+		return inject_ud(v);
 	if (!insn_allowed(v, &a))
 		return a;
-	if (!(nested_caps.proc2.may & PROC2_VPID))
-		return inject_ud(v);
 	type = insn_register2(v);
 	if (type > INVVPID_SINGLE_KEEP_GLOBAL)
 		return insn_fail(v, INSN_ERR_INV_OPERAND);
