@@ -19,6 +19,8 @@
 #define VMX_PIN 0x481        /* then the processor-based, exit and entry controls */
 #define VMX_MISC 0x485
 #define VMX_MISC_VMWRITE_ALL BIT(29)
+#define VMX_PROC2 0x48b
+#define VMX_PROC2_VPID BIT(32 + 5)
 #define VMX_TRUE_PIN 0x48d
 #define FIELD_PIN 0x4000
 #define FIELD_PROC 0x4002
@@ -187,12 +189,13 @@ static u32 bad_fields(void)
 static u32 bad_invalidations(void)
 {
 	static const u64 zeros[2], wide[2] = { BIT(16), 0 }, crooked[2] = { 1, BIT(62) }, eptp[2] = { ~0ull, 0 };
+	s64 wrong = rdmsr(VMX_PROC2) & VMX_PROC2_VPID ? 28 : FAULT(VEC_UD);
 	u32 failed = expect(INVEPT, 0, (u64)zeros, 28, "type-0") + expect(INVEPT, 3, (u64)zeros, 28, "type-3");
 
 	failed += expect(INVEPT, ~0ull, (u64)zeros, 28, "type-huge") + expect(INVEPT, 1, (u64)eptp, 28, "bad-eptp");
 	failed += expect(INVEPT, 2, BIT(62), FAULT(VEC_GP), "operand-not-canonical");
-	failed += expect(INVVPID, 4, (u64)zeros, 28, "type-4") + expect(INVVPID, 1, (u64)zeros, 28, "vpid-0");
-	return failed + expect(INVVPID, 1, (u64)wide, 28, "vpid-too-wide") + expect(INVVPID, 0, (u64)crooked, 28, "not-canonical");
+	failed += expect(INVVPID, 4, (u64)zeros, wrong, "type-4") + expect(INVVPID, 1, (u64)zeros, wrong, "vpid-0");
+	return failed + expect(INVVPID, 1, (u64)wide, wrong, "vpid-too-wide") + expect(INVVPID, 0, (u64)crooked, wrong, "not-canonical");
 }
 
 static u32 allowed_least(u32 i, bool true_msrs) { return (u32)rdmsr((true_msrs ? VMX_TRUE_PIN : VMX_PIN) + i); }
