@@ -300,7 +300,7 @@ def run(s, folder, run_dir, echo=None):
         if check:
             try:
                 check(m)
-            except (Hang, Ended) as e:
+            except (Hang, Ended, spine.TrafficError) as e:
                 raise Failure(str(e)) from None
             except AssertionError as e:
                 raise Failure(f"check: {e}") from None
