@@ -27,7 +27,8 @@ bool nested_fast_resume(struct vcpu *v)
 	page_collect(v);
 	if (n->suspended || !n->page || !n->launched12 || !nested_unchanged(n) || n->v12.ENTRY_MSR_LOAD_COUNT || (n->below && !nested_host_steady(n)))
 		return false;
-	if (vmread(VMCS_GUEST_INTERRUPTIBILITY) || (vmx_caps.apicv && (vmread(VMCS_GUEST_INTERRUPT_STATUS) & 0xff)))
+	/* An interrupt that waited for L1's IF: it ends L2 at once (nested_before_entry). */
+	if (vmread(VMCS_GUEST_INTERRUPTIBILITY) || (vmx_caps.apicv ? vmread(VMCS_GUEST_INTERRUPT_STATUS) & 0xff : v->vlapic->maybe_irr))
 		return false;
 	n->launching = false;
 	state_enter(v);
