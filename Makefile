@@ -20,7 +20,7 @@ CORE_SRCS := core/acpi.c core/acpi_tables.c core/apic.c core/bundle.c core/confi
 	core/report_print.c core/symbols.c core/time.c core/trace.c core/vacpi.c core/vdev.c core/vioapic.c core/vm.c core/vm_mem.c \
 	core/vmisc.c core/vpci.c core/vpic.c core/vuart.c
 VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx/sched.c vmx/ept.c vmx/exit.c \
-	vmx/exit_fast.c vmx/exit_io.c vmx/exit_mmio.c vmx/exit_trace.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/vlapic.c \
+	vmx/exit_fast.c vmx/exit_io.c vmx/exit_mmio.c vmx/exit_trace.c vmx/cpuid.c vmx/cr.c vmx/msr.c vmx/guest_walk.c vmx/no_ug.c vmx/posting.c vmx/vlapic.c \
 	vmx/vlapic_regs.c vmx/vlapic_ipi.c \
 	vmx/nested_cap.c vmx/nested_chain.c vmx/nested_check_ctl.c vmx/nested_check_guest.c vmx/nested_check_host.c vmx/nested_check_plain.c vmx/nested_cr.c \
 	vmx/nested_entry.c vmx/nested_ept.c vmx/nested_ept12.c vmx/nested_exit.c vmx/nested_fast.c vmx/nested_fields.c \

@@ -103,7 +103,7 @@ enum nest_hypercall {
 	HC_NIC_DMA_UNMAP = 22,
 	/*
 	 * (handle, index) Record page: struct nest_nic_irq. Deliver MSI-X vector `index` of the VF as described. Also retargets.
-	 * -EINVAL (index, vector < 16, no such APIC id), -EFAULT (descriptor), -ENOMEM or -ENOSPC (a level has no vector or no remapping
+	 * -EINVAL (index, vector < 16, no such APIC id), -EFAULT (descriptor), -EBUSY (self-armed: HC_NIC_IRQ_POST), -ENOMEM or -ENOSPC (a level has no vector or no remapping
 	 * entry left). After an error what was set up before still holds.
 	 */
 	HC_NIC_IRQ_SET = 23,
@@ -174,6 +174,16 @@ enum nest_hypercall {
 	HC_NIC_WANT = 39,
 	/* (port) As HC_NIC_STATS, in any state. */
 	HC_NIC_PORT_STATS = 40,
+	/*
+	 * (handle, index, how, gpa) Self-armed posting of vector `index`, which HC_NIC_IRQ_SET has set up: see below. how NEST_POST_SELF: the
+	 * 4 KiB page of RAM at gpa becomes the posted-interrupt descriptor of the vCPU that the vector goes to. NEST_POST_GUEST, for a
+	 * hypervisor: that vCPU runs a guest by a VMCS whose descriptor is the page at gpa and whose notification vector is the
+	 * vector. NEST_POST_OFF: no more of it; gpa is ignored, and on return nobody but the caller writes to the page. HC_NIC_IRQ_CLEAR and
+	 * HC_NIC_FREE end it, too. -ENOTSUP (a processor without posted interrupts, further out perhaps), -EPERM (a level's configuration
+	 * says posting=off), -EBUSY (on already; the vCPU has one such vector, and no more), -EINVAL (index, how, alignment; not set up;
+	 * off already), -EFAULT. After an error interrupts come as before.
+	 */
+	HC_NIC_IRQ_POST = 41,
 
 	/*
 	 * (gpa) Register the calling vCPU's assist page, struct nest_vmx_assist in 4 KiB aligned RAM; ~0 unregisters. See "VMCS pages"
@@ -352,10 +362,23 @@ struct nest_nic_dma { uint64_t iova, gpa, len; uint32_t perm, reserved; };
  */
 struct nest_nic_irq { uint32_t vector; uint32_t apic_id; uint64_t pi_gpa; uint32_t pi_vector; uint32_t reserved; };
 
+/*
+ * Self-armed posting: the interrupt costs no VM exit at any level while the vCPU runs. The processor delivers the vectors whose bits are set
+ * in the descriptor (SDM 3C, Posted-Interrupt Processing: 256 bits from the page's start) when the interrupt comes, and clears
+ * them; the guest sets the bit of its vector again, by a locked instruction, before it unmasks the device, and looks for work after that.
+ * Interrupts come without a bit, too (the vCPU did not run), more than once, and late. If one comes while no bit is set, nothing happens. The
+ * page belongs to the guest, which may write to it as it likes: nothing but the delivery to this vCPU depends on it;
+ * where the interrupt cannot be delivered by the processor, it comes as HC_NIC_IRQ_SET says. While it is on, HC_NIC_IRQ_SET of this
+ * index is -EBUSY. Interrupts that the processor delivers are counted nowhere.
+ */
+#define NEST_POST_OFF 0u
+#define NEST_POST_SELF 1u
+#define NEST_POST_GUEST 2u
+
 /* Octets are counted without FCS, at every level and in both states. */
 struct nest_nic_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_multicast;
-	uint64_t irqs;         /* MSI-X messages taken by the outermost level for this port */
+	uint64_t irqs;         /* MSI-X messages taken by the outermost level for this port: not those of self-armed posting */
 	uint64_t faults;       /* DMA or interrupt faults of the VF */
 	/* of the above, through the emulated device of the level that answers */
 	uint64_t emu_rx_packets, emu_rx_bytes, emu_tx_packets, emu_tx_bytes, emu_rx_multicast;

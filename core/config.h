@@ -15,7 +15,7 @@
  *                                    # plain: not even those, as any other hypervisor
  *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7   # only port is needed
  *                                    # mode: the state to start in, without: emulation; passthrough=off: it stays there;
- *                                    # mtu=N: 68 to 9198, without: 1500
+ *                                    # mtu=N: 68 to 9198, without: 1500; posting=off: no self-armed posting (nic/README.md)
  *
  * A comment begins with '#' at the start of a line or behind a blank. Lines are printable ASCII, at most 511 characters;
  * they end with LF or CRLF, the last may lack it.
@@ -41,6 +41,7 @@ struct nic_config {
 	u32 port;            /* lower port: index of the outer's (or the machine's) NIC port */
 	enum nic_mode mode;  /* to start in */
 	bool may_pass;       /* default on: pass-through is allowed */
+	bool may_post;       /* default on: self-armed posting is allowed to who asks for it */
 	bool has_mac;
 	u8 mac[6];
 	u16 vlan;            /* 0 = none */

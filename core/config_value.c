@@ -199,7 +199,7 @@ int cfg_set_cpus(struct cfg_parser *p, char *value)
 	return 0;
 }
 
-/* ---- nic = portN [mode=emulation|passthrough] [passthrough=on|off] [mac=xx:xx:xx:xx:xx:xx] [vlan=N] [mtu=N] ---- */
+/* ---- nic = portN [mode=emulation|passthrough] [passthrough=on|off] [mac=xx:xx:xx:xx:xx:xx] [vlan=N] [mtu=N] [posting=on|off] ---- */
 
 #define MIN_MTU 68u       /* RFC 791 */
 #define MAX_MTU 9198u     /* 9216 with header and FCS */
@@ -264,12 +264,18 @@ static int nic_may_pass(struct cfg_parser *p, struct nic_config *n, const char *
 	return n->may_pass || !strcmp(v, "off") ? 0 : cfg_fail(p, "passthrough is 'on' or 'off', not '%.40s'", v);
 }
 
+static int nic_may_post(struct cfg_parser *p, struct nic_config *n, const char *v)
+{
+	n->may_post = !strcmp(v, "on");
+	return n->may_post || !strcmp(v, "off") ? 0 : cfg_fail(p, "posting is 'on' or 'off', not '%.40s'", v);
+}
+
 static int nic_option(struct cfg_parser *p, struct nic_config *n, char *word, u32 *seen)
 {
 	static const struct { const char *name; int (*set)(struct cfg_parser *, struct nic_config *, const char *); } opts[] = {
 		{ "mode=", nic_mode }, { "mac=", nic_mac }, { "vlan=", nic_vlan },
 		{ "passthrough=", nic_may_pass },
-		{ "mtu=", nic_mtu },
+		{ "mtu=", nic_mtu }, { "posting=", nic_may_post },
 	};
 	for (u32 i = 0; i < ARRAY_SIZE(opts); i++) {
 		size_t len = strlen(opts[i].name);
@@ -280,7 +286,7 @@ static int nic_option(struct cfg_parser *p, struct nic_config *n, char *word, u3
 		*seen |= (u32)BIT(i);
 		return opts[i].set(p, n, word + len);
 	}
-	return cfg_fail(p, "nic: unknown option '%.40s' (mode=, passthrough=, mac=, vlan=, mtu=)", word);
+	return cfg_fail(p, "nic: unknown option '%.40s' (mode=, passthrough=, mac=, vlan=, mtu=, posting=)", word);
 }
 
 /* A lower port serves one VM's port. */
@@ -296,7 +302,7 @@ static int nic_port_free(struct cfg_parser *p, u32 port)
 int cfg_set_nic(struct cfg_parser *p, char *value)
 {
 	struct vm_config *vm = p->vm;
-	struct nic_config n = { .mode = NIC_EMULATION, .may_pass = true, .mtu = DEFAULT_MTU };
+	struct nic_config n = { .mode = NIC_EMULATION, .may_pass = true, .may_post = true, .mtu = DEFAULT_MTU };
 	char *rest = value, *w = cfg_word(&rest);
 	u32 seen = 0;
 	u64 port;

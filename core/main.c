@@ -33,6 +33,7 @@
 #include "nic/nic.h"
 #include "vmx/ept.h"
 #include "vmx/nested.h"
+#include "vmx/posting.h"
 #include "vmx/sched.h"
 #include "vmx/vlapic.h"
 
@@ -94,12 +95,20 @@ static bool sink_post_direct(struct vcpu_core *v, hpa_t pi, u8 vector)
 
 static hpa_t sink_own_descriptor(struct vcpu_core *v) { return vmx_caps.posted ? vcpu_of(v)->pi_hpa : HPA_NONE; }
 
+static int sink_arm(struct vcpu_core *v, bool inner, u8 vector, u8 host_vector, hpa_t page)
+{
+	return posting_arm(vcpu_of(v), inner, vector, host_vector, page);
+}
+
+static void sink_disarm(struct vcpu_core *v, u8 host_vector) { posting_disarm(vcpu_of(v), host_vector); }
+
 static struct vcpu_core *sink_by_apic_id(struct vm *vm, u32 id)
 {
 	return id < vm->nr_vcpus && vm->vcpus[id] ? &vm->vcpus[id]->core : NULL;
 }
 
-static const struct nic_irq_sink irq_sink = { sink_post_own, sink_post_direct, sink_own_descriptor, sink_by_apic_id };
+static const struct nic_irq_sink irq_sink = { sink_post_own, sink_post_direct, sink_own_descriptor, sink_by_apic_id,
+						sink_arm, sink_disarm };
 const struct nic_irq_sink *nic_irq_sink = &irq_sink;
 
 /* ioapic_remap_fn */

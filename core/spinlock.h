@@ -10,7 +10,7 @@
  *   any of them -> iommu -> page allocator, PCI config
  *   mapping window -> page allocator
  *
- * Leaves: interrupt vectors, address spaces of virtual devices, pool of ports, 8259, run queues, slots of guests' timers, page allocator, PCI
+ * Leaves: interrupt vectors, address spaces of virtual devices, pool of ports, 8259, run queues, slots of guests' timers, self-armed posting, page allocator, PCI
  * config; and the console, under any.
  *
  * What is only tried (port_try_enter) may be tried under anything: so vnet ctrl and upstream rx reach the port when something changed further

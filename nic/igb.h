@@ -225,6 +225,7 @@ int igb_stats(struct nic_lower *l, struct nest_nic_stats *out);
 /* igb_irq.c: interrupts, of the VFs by their IRTEs, of the PF itself */
 int igb_irq_set(struct nic_lower *l, u32 index, const struct nic_irq_request *req);
 int igb_irq_mask(struct nic_lower *l, u32 index, bool mask);
+int igb_irq_post(struct nic_lower *l, u32 index, hpa_t page);
 int igb_irq_clear(struct nic_lower *l, u32 index);
 /* The PF's own vectors on CPU 0: link and mailboxes, its receive queue. By remapping where there is some. */
 #define IGB_PF_VECTOR_OTHER 0

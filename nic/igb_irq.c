@@ -52,6 +52,13 @@ int igb_irq_mask(struct nic_lower *l, u32 index, bool mask)
 	return 0;
 }
 
+/* The remapping entry names our vector on the vCPU's CPU, posted or not. */
+int igb_irq_post(struct nic_lower *l, u32 index, hpa_t page)
+{
+	(void)page;
+	return index >= IGB_VF_VECTORS || igb_vf_of(l)->irte[index] < 0 ? -EINVAL : 0;
+}
+
 int igb_irq_clear(struct nic_lower *l, u32 index)
 {
 	struct igb_vf *vf = igb_vf_of(l);

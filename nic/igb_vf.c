@@ -285,7 +285,7 @@ const struct nic_ops igb_ops = {
 	.info = igb_info, .alloc = vf_alloc, .configure = igb_configure,
 	.map_regs = vf_map_regs, .unmap_regs = vf_unmap_regs, .reg_read = igb_reg_read, .reg_write = igb_reg_write,
 	.dma_map = vf_dma_map, .dma_unmap = vf_dma_unmap,
-	.irq_set = igb_irq_set, .irq_mask = igb_irq_mask, .irq_clear = igb_irq_clear,
+	.irq_set = igb_irq_set, .irq_mask = igb_irq_mask, .irq_post = igb_irq_post, .irq_clear = igb_irq_clear,
 	.stats = igb_stats, .free = vf_free,
 	.quiesce = igb_state_quiesce, .resume = igb_state_resume, .save = igb_state_save, .restore = igb_state_restore,
 	.prepare = igb_prepare, .commit = igb_commit, .abort = igb_abort, .plugin = igb_plugin,

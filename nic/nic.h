@@ -44,6 +44,7 @@ struct nic_irq {
 	gpa_t pi_gpa;             /* descriptor named by the VM (its inner's), or ~0 */
 	hpa_t pi;                 /* the same, ours; or the target's own descriptor when pi_gpa is ~0 */
 	u8 pi_vector;
+	u32 post;                 /* NEST_POST_*: self-armed; not under lock, but the port's */
 	/* our end of it, for the lower link */
 	u32 cpu;                  /* our CPU on which it arrives */
 	int host_vector;          /* allotted there, or -1 */
@@ -109,6 +110,11 @@ struct nic_ops {
 	int (*dma_unmap)(struct nic_lower *l, const struct iommu_range *r, u32 n);
 	int (*irq_set)(struct nic_lower *l, u32 index, const struct nic_irq_request *req);
 	int (*irq_mask)(struct nic_lower *l, u32 index, bool mask);
+	/*
+	 * Self-armed posting (README.md): whoever has the interrupt below us may deliver it to the guest that runs on the vCPU, whose
+	 * descriptor is `page`, without us; HPA_NONE: no more. irq_clear ends it, too. -EPERM (policy), -ENOTSUP.
+	 */
+	int (*irq_post)(struct nic_lower *l, u32 index, hpa_t page);
 	int (*irq_clear)(struct nic_lower *l, u32 index);
 	/* Running totals of what went through the VF since the port was bound, over all openings: no emu_ members, dropped or switches. */
 	int (*stats)(struct nic_lower *l, struct nest_nic_stats *out);
@@ -235,6 +241,12 @@ struct nic_irq_sink {
 	hpa_t (*own_descriptor)(struct vcpu_core *v);
 	/* vCPU of the VM with that APIC id, or NULL. */
 	struct vcpu_core *(*by_apic_id)(struct vm *vm, u32 apic_id);
+	/*
+	 * Self-armed posting: our vector on the vCPU's CPU is lent to the VMCS that runs the vCPU (inner: its guest, if that names
+	 * `vector` and page), and taken back. -ENOTSUP, -EBUSY: vmx/posting.h.
+	 */
+	int (*arm)(struct vcpu_core *v, bool inner, u8 vector, u8 host_vector, hpa_t page);
+	void (*disarm)(struct vcpu_core *v, u8 host_vector);
 };
 extern const struct nic_irq_sink *nic_irq_sink;
 

@@ -146,6 +146,19 @@ static s64 hc_nic_irq_mask(struct hc_call *c)
 	return r;
 }
 
+static s64 hc_nic_irq_post(struct hc_call *c)
+{
+	struct nic_port *p;
+	if (c->arg[1] >= NIC_MAX_VECTORS || c->arg[2] > NEST_POST_GUEST)
+		return -EINVAL;
+	s64 r = enter_handle(c, &p);
+	if (r)
+		return r;
+	r = port_irq_post(p, (u32)c->arg[1], (u32)c->arg[2], GPA(c->arg[3]));
+	port_leave(p);
+	return r;
+}
+
 static s64 hc_nic_irq_clear(struct hc_call *c)
 {
 	struct nic_port *p;
@@ -318,6 +331,7 @@ static const struct { u32 nr; struct hc_entry entry; } calls[] = {
 	{ HC_NIC_DMA_UNMAP, { "nic_dma_unmap", hc_nic_dma_unmap, HC_REC_IN, 0 } },
 	{ HC_NIC_IRQ_SET, { "nic_irq_set", hc_nic_irq_set, HC_REC_IN, sizeof(struct nest_nic_irq) } },
 	{ HC_NIC_IRQ_MASK, { "nic_irq_mask", hc_nic_irq_mask, HC_REC_NONE, 0 } },
+	{ HC_NIC_IRQ_POST, { "nic_irq_post", hc_nic_irq_post, HC_REC_NONE, 0 } },
 	{ HC_NIC_IRQ_CLEAR, { "nic_irq_clear", hc_nic_irq_clear, HC_REC_NONE, 0 } },
 	{ HC_NIC_STATS, { "nic_stats", hc_nic_stats, HC_REC_OUT, sizeof(struct nest_nic_stats) } },
 	{ HC_NIC_REG_READ, { "nic_reg_read", hc_nic_reg_read, HC_REC_NONE, 0 } },

@@ -34,6 +34,15 @@ static bool enter(struct vm *vm, u32 index)
 	return false;
 }
 
+static bool self_armed(const struct nic_port *p)
+{
+	bool any = false;
+
+	for (u32 i = 0; i < NIC_MAX_VECTORS; i++)
+		any |= p->irq[i].post != NEST_POST_OFF;
+	return any;
+}
+
 static void show_port(struct vm *vm, u32 index)
 {
 	struct nic_port *p = vm->ports[index];
@@ -48,11 +57,11 @@ static void show_port(struct vm *vm, u32 index)
 		log_line("port %s %u: %s %u below does not answer (error %d)", vm->cfg->name, index, p->lower->ops->name,
 			 p->lower->index, -err);
 	else
-		log_line("port %s %u: %s, wants %s%s; below %s %u; MAC %02x:%02x:%02x:%02x:%02x:%02x%s, link %s; function %s%s",
+		log_line("port %s %u: %s, wants %s%s; below %s %u; MAC %02x:%02x:%02x:%02x:%02x:%02x%s, link %s; function %s%s%s",
 			 vm->cfg->name, index, mode_name(p->mode), mode_name(READ_ONCE(p->want)), p->prepared ? ", prepared" : "",
 			 p->lower->ops->name, p->lower->index, m[0], m[1], m[2], m[3], m[4], m[5], vlan,
 			 info.flags & NEST_NIC_LINK_UP ? "up" : "down", p->open ? "open" : "closed",
-			 p->quiesced ? ", quiesced" : "");
+			 p->quiesced ? ", quiesced" : "", self_armed(p) ? ", self-armed" : "");
 }
 
 static void show_stats(struct vm *vm, u32 index)

@@ -72,6 +72,8 @@ int port_dma_unmap(struct nic_port *p, const struct nest_nic_dma *list, u32 n);
 void port_irq_init(struct nic_port *p);
 int port_irq_set(struct nic_port *p, u32 index, const struct nest_nic_irq *want);
 int port_irq_mask(struct nic_port *p, u32 index, bool mask);
+/* how: NEST_POST_*. */
+int port_irq_post(struct nic_port *p, u32 index, u32 how, gpa_t page);
 int port_irq_clear(struct nic_port *p, u32 index);
 
 #endif

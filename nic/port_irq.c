@@ -5,7 +5,7 @@
  * passed again. Masking loses nothing: MSI-X keeps one pending.
  *
  * Invariant: between port_irq_set and port_irq_clear an interrupt is delivered exactly as one of the requests so far says; after
- * port_irq_clear returns, no vCPU pointer of the VM is used any more.
+ * port_irq_clear returns, no vCPU pointer of the VM is used any more, and no VMCS borrows its vector.
  */
 #include "core/errno.h"
 #include "core/fault.h"
@@ -26,6 +26,7 @@ void port_irq_init(struct nic_port *p)
 		q->port = p;
 		q->index = i;
 		q->used = q->masked = false;
+		q->post = NEST_POST_OFF;
 		q->host_vector = -1;
 	}
 }
@@ -149,6 +150,8 @@ int port_irq_set(struct nic_port *p, u32 index, const struct nest_nic_irq *want)
 	if (r)
 		return r;
 	struct nic_irq *q = &p->irq[index];
+	if (q->post)
+		return -EBUSY;
 	struct route old = route_get(q);
 	bool was_used = q->used, moves = !was_used || old.cpu != new.cpu;
 	new.host_vector = !moves ? old.host_vector : fault_point("port: vector of an interrupt") ? -ENOSPC : irq_alloc(new.cpu, nic_irq, q);
@@ -183,6 +186,50 @@ int port_irq_mask(struct nic_port *p, u32 index, bool mask)
 	return r;
 }
 
+/* ---- self-armed posting (README.md) ---- */
+
+static void post_end(struct nic_irq *q)
+{
+	nic_irq_sink->disarm(q->target, (u8)q->host_vector);
+	q->post = NEST_POST_OFF;
+}
+
+/* What the lower link says to it changes nothing: no VMCS of ours names the page any more. */
+static int post_off(struct nic_port *p, struct nic_irq *q)
+{
+	if (!q->post)
+		return -EINVAL;
+	post_end(q);
+	(void)p->lower->ops->irq_post(p->lower, q->index, HPA_NONE);
+	return 0;
+}
+
+int port_irq_post(struct nic_port *p, u32 index, u32 how, gpa_t page)
+{
+	if (index >= NIC_MAX_VECTORS || !p->irq[index].used)
+		return -EINVAL;
+	struct nic_irq *q = &p->irq[index];
+	if (how == NEST_POST_OFF)
+		return post_off(p, q);
+	if (how > NEST_POST_GUEST || !IS_ALIGNED(page.v, PAGE_SIZE))
+		return -EINVAL;
+	hpa_t hpa = vm_gpa_to_hpa(p->vm, page, PAGE_SIZE);
+	if (hpa.v == HPA_NONE.v)
+		return -EFAULT;
+	if (!p->cfg->may_post)
+		return -EPERM;
+	if (q->post)
+		return -EBUSY;
+	int r = nic_irq_sink->arm(q->target, how == NEST_POST_GUEST, q->vector, (u8)q->host_vector, hpa);
+	if (r)
+		return r;
+	q->post = how;
+	r = p->lower->ops->irq_post(p->lower, index, hpa);
+	if (r)
+		post_end(q);
+	return r;
+}
+
 int port_irq_clear(struct nic_port *p, u32 index)
 {
 	static const struct route none = { .pi_gpa = { ~0ull }, .host_vector = -1 };
@@ -190,6 +237,8 @@ int port_irq_clear(struct nic_port *p, u32 index)
 		return -EINVAL;
 	struct nic_irq *q = &p->irq[index];
 	struct route old = route_get(q);
+	if (q->post)
+		post_end(q); /* before the vector can become another one's */
 	int r = p->lower->ops->irq_clear(p->lower, index);
 	if (r && p->open)
 		return r;

@@ -168,6 +168,15 @@ static int up_irq_set(struct nic_lower *l, u32 index, const struct nic_irq_reque
 }
 
 static int up_irq_mask(struct nic_lower *l, u32 index, bool mask) { return simple(HC_NIC_IRQ_MASK, up(l)->handle, index, mask); }
+/* An outer that does not know the call cannot do it. */
+static int up_irq_post(struct nic_lower *l, u32 index, hpa_t page)
+{
+	bool on = page.v != HPA_NONE.v;
+	s64 r = upstream_call4(HC_NIC_IRQ_POST, up(l)->handle, index, on ? NEST_POST_GUEST : NEST_POST_OFF, on ? page.v : 0);
+
+	return r == -ENOSYS ? -ENOTSUP : (int)r;
+}
+
 static int up_irq_clear(struct nic_lower *l, u32 index) { return simple(HC_NIC_IRQ_CLEAR, up(l)->handle, index, 0); }
 
 /* What the outer's emulated device carried is counted by our own device. */
@@ -239,7 +248,7 @@ static const struct nic_ops upstream_ops = {
 	.info = up_info, .alloc = up_alloc, .configure = up_configure,
 	.map_regs = up_map_regs, .unmap_regs = up_unmap_regs, .reg_read = up_reg_read, .reg_write = up_reg_write,
 	.dma_map = up_dma_map, .dma_unmap = up_dma_unmap,
-	.irq_set = up_irq_set, .irq_mask = up_irq_mask, .irq_clear = up_irq_clear,
+	.irq_set = up_irq_set, .irq_mask = up_irq_mask, .irq_post = up_irq_post, .irq_clear = up_irq_clear,
 	.stats = up_stats, .free = up_free,
 	.quiesce = up_quiesce, .resume = up_resume, .save = up_save, .restore = up_restore,
 	.prepare = up_prepare, .commit = up_commit, .abort = up_abort, .plugin = up_plugin,

@@ -70,13 +70,14 @@ static inline void upstream_notify(const struct upstream_ring *r, u16 queue) { m
 
 /* One call to the outer. -EAGAIN, another CPU of ours takes registers away, is short: answered by another try. */
 #define UPSTREAM_AGAIN_TRIES 100000
-static inline s64 upstream_call(u64 nr, u64 a0, u64 a1, u64 a2)
+static inline s64 upstream_call4(u64 nr, u64 a0, u64 a1, u64 a2, u64 a3)
 {
 	s64 r = -EAGAIN;
 	for (u32 i = 0; i < UPSTREAM_AGAIN_TRIES && r == -EAGAIN; i++)
-		r = outer_call(nr, a0, a1, a2, 0);
+		r = outer_call(nr, a0, a1, a2, a3);
 	return r;
 }
+static inline s64 upstream_call(u64 nr, u64 a0, u64 a1, u64 a2) { return upstream_call4(nr, a0, a1, a2, 0); }
 
 /* upstream_data.c */
 extern const struct nic_data_ops upstream_data;

@@ -83,6 +83,8 @@ void nested_entry_failed(struct vcpu *v, u32 insn_error);
 void nested_reflect(struct vcpu *v, u32 reason);
 void nested_reflect_fast(struct vcpu *v, u32 reason); /* the same; its record is the caller's */
 
+/* v->posting has changed: vmcs02 follows. May leave it loaded. */
+void nested_posting_changed(struct vcpu *v);
 /* v->tsc_offset has changed. */
 void nested_tsc_changed(struct vcpu *v);
 

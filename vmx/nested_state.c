@@ -11,6 +11,7 @@
 #include "core/trace.h"
 #include "core/x86.h"
 #include "vmx/nested_priv.h"
+#include "vmx/posting.h"
 #include "vmx/vlapic.h"
 #include "vmx/vmcs.h"
 
@@ -200,6 +201,26 @@ void nested_tsc_changed(struct vcpu *v)
 	}
 	if (v->loaded != loaded)
 		vcpu_load_vmcs(v, loaded);
+}
+
+/*
+ * An interrupt of a port may come to L2 by the processor alone (vmx/posting.h). Above the base vmcs12's vector is one of its L1's, which
+ * we do not know; every level on the way has named the page.
+ */
+static void put_notification(struct vcpu *v, struct nested *n)
+{
+	if (n->pi_hw)
+		PUT(n, PI_NOTIFICATION_VECTOR, posting_inner_vector(v, n->below ? NULL : &n->v12.PI_NOTIFICATION_VECTOR, n->pi_desc));
+}
+
+void nested_posting_changed(struct vcpu *v)
+{
+	for (struct nested *n = v->nested_base; n; n = n->above) {
+		if (!n->vmcs02_ready)
+			continue;
+		vcpu_load_vmcs(v, &n->vmcs02);
+		put_notification(v, n);
+	}
 }
 
 /* Fields that exist only with the controls that L1 turned on (so the CPU has them). */
@@ -402,8 +423,10 @@ void state_enter(struct vcpu *v)
 		put_merged(v);
 	put_state(n, dirty);
 	put_hot(n);
-	if (dirty & NEST_GROUP_CONTROLS)
+	if (dirty & NEST_GROUP_CONTROLS) {
 		put_optional(n);
+		put_notification(v, n);
+	}
 	if (pae_guest(f))
 		put_pdptes(n);
 	put_inherited(n, &l1);

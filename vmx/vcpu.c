@@ -18,6 +18,7 @@
 #include "vmx/exit_family.h"
 #include "vmx/nested.h"
 #include "vmx/no_ug.h"
+#include "vmx/posting.h"
 #include "vmx/sched.h"
 #include "vmx/vlapic.h"
 #include "vmx/vmcs.h"
@@ -210,6 +211,8 @@ void vcpu_take_requests(struct vcpu *v)
 		ept_flush_here(ept_pointer(&v->core.vm->ept));
 		nested_flush_ept(v);
 	}
+	if (r & VCPU_REQ_POSTING)
+		posting_apply(v);
 	if (r & VCPU_REQ_LEVEL)
 		vlapic_take_level(v);
 	if (r & VCPU_REQ_INIT)

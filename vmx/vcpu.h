@@ -1,7 +1,8 @@
 /*
  * The vCPU: one life is one visible loop (vcpu_run).
  *
- * Invariant: a vCPU runs only on the CPU it is pinned to; other CPUs touch only `requests`, `pi` and `state` (atomic).
+ * Invariant: a vCPU runs only on the CPU it is pinned to; other CPUs touch only `requests`, `pi` and `state` (atomic), and `posting`
+ * under its lock.
  * While a vCPU is current, the VMCS loaded on this CPU is vmcs01, or vmcs02 while v->nested says that its inner runs.
  */
 #ifndef VMX_VCPU_H
@@ -44,6 +45,16 @@ enum vcpu_state { VCPU_RUNNABLE, VCPU_HALTED, VCPU_WAIT_SIPI, VCPU_OFF };
 #define VCPU_REQ_NMI BIT(3)
 #define VCPU_REQ_START BIT(4)  /* first run: fill vmcs01 */
 #define VCPU_REQ_LEVEL BIT(5)  /* a level-triggered interrupt was raised */
+#define VCPU_REQ_POSTING BIT(6) /* posting[] has changed */
+
+/*
+ * A vector of our CPU lent to a VMCS: vcpu->posting[], vmx/posting.h. SELF: to vmcs01; those from INNER on: to vmcs02 while vmcs12 names
+ * vector and page.
+ */
+#define POSTING_SELF 0u
+#define POSTING_INNER 1u
+#define NR_POSTING 17u
+struct vcpu_posting { bool on; u8 vector, host_vector; hpa_t page; };
 
 /* An event that must be injected at the next entry (also one that an exit interrupted: IDT-vectoring information). */
 struct vcpu_event { u32 info, error, insn_len; };
@@ -82,6 +93,8 @@ struct vcpu {
 	struct vlapic *vlapic;
 	struct pi_desc *pi;          /* always used for posting; processed by the CPU where vmx_caps.posted */
 	hpa_t pi_hpa;
+	struct vcpu_posting posting[NR_POSTING];
+	u32 nr_posting_inner;        /* of these, on from POSTING_INNER on; written under their lock */
 
 	struct nested *nested_base;  /* NULL when the VM may not use VMX */
 	struct nested *nested;       /* of nested_base and the engines above it, the one whose L2 runs, else nested_base */

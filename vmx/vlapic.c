@@ -58,6 +58,7 @@ int pi_drain(struct pi_desc *pi, u8 *regs)
 	return highest;
 }
 
+/* To a VMCS with another notification vector (vmx/posting.h) IRQ_VEC_PI is a kick as well. */
 static void notify(struct vcpu *v)
 {
 	if (READ_ONCE(v->state) == VCPU_HALTED)

@@ -359,7 +359,31 @@ static struct vcpu_core *by_apic_id(struct vm *vm, u32 id)
 	(void)vm;
 	return id < 2 ? &fake_vcpus[id] : NULL;
 }
-static const struct nic_irq_sink sink = { post_own, post_direct, own_descriptor, by_apic_id };
+struct fake_lent fake_lent[2][2];
+
+static int arm(struct vcpu_core *v, bool inner, u8 vector, u8 host_vector, hpa_t page)
+{
+	struct fake_lent *l = &fake_lent[v->index][inner];
+	int r = fake.err_arm;
+	fake.err_arm = 0;
+	if (r || l->on)
+		return r ? r : -EBUSY;
+	ASSERT(handlers[v->cpu][host_vector].fn); /* the vector has a handler for all who do not borrow it */
+	*l = (struct fake_lent){ true, vector, host_vector, page };
+	fake_balance.lent++;
+	return 0;
+}
+
+static void disarm(struct vcpu_core *v, u8 host_vector)
+{
+	struct fake_lent *l = &fake_lent[v->index][fake_lent[v->index][1].on && fake_lent[v->index][1].host_vector == host_vector];
+	ASSERT(l->on);
+	ASSERT(l->host_vector == host_vector && handlers[v->cpu][host_vector].fn); /* … and is nobody else's yet */
+	l->on = false;
+	fake_balance.lent--;
+}
+
+static const struct nic_irq_sink sink = { post_own, post_direct, own_descriptor, by_apic_id, arm, disarm };
 const struct nic_irq_sink *nic_irq_sink = &sink;
 
 /* ---- VMs ---- */
@@ -428,6 +452,7 @@ void fakes_reset(void)
 	memset(handlers, 0, sizeof(handlers));
 	memset(domains, 0, sizeof(domains));
 	memset(fake_own_posts, 0, sizeof(fake_own_posts));
+	memset(fake_lent, 0, sizeof(fake_lent));
 	fake_direct_posts = 0;
 	fake_running_pi = HPA_NONE;
 	armed = NULL;

@@ -11,13 +11,13 @@
 #include "nic/nic.h"
 
 /* Books: all zero again when everything was given back. */
-struct fake_balance { int pages, domains, attached, irtes, vectors; };
+struct fake_balance { int pages, domains, attached, irtes, vectors, lent; };
 extern struct fake_balance fake_balance;
 
 /* Answers. err_*: returned once by the next call of that kind, if not 0. */
 struct fake_answers {
 	bool no_domain, no_iommu;
-	int err_attach, err_detach, err_map, err_unmap, err_irq_alloc, err_irq_set, err_flr, err_vector;
+	int err_attach, err_detach, err_map, err_unmap, err_irq_alloc, err_irq_set, err_flr, err_vector, err_arm;
 	bool not_isolated;
 	u32 *pending, late_irqs;   /* pending bits, which a reset clears; so many resets leave some behind all the same */
 	const char *fault;         /* the point of that name (core/fault.h) fails, once */
@@ -52,5 +52,8 @@ extern struct vcpu_core fake_vcpus[2];
 extern u8 fake_own_vector[2];
 extern u32 fake_own_posts[2], fake_direct_posts;
 extern hpa_t fake_running_pi;      /* post_direct succeeds for this descriptor */
+/* What is lent to vCPUs, for their own VMCS and for their guest's; balance: fake_balance.lent. */
+struct fake_lent { bool on; u8 vector, host_vector; hpa_t page; };
+extern struct fake_lent fake_lent[2][2];
 
 #endif

@@ -120,6 +120,13 @@ static int f_irq_mask(struct nic_lower *l, u32 index, bool mask)
 		low[l->index].irq_masked[index] = mask;
 	return r;
 }
+static int f_irq_post(struct nic_lower *l, u32 index, hpa_t page)
+{
+	int r = passes(l, OP_IRQ_POST);
+	if (!r)
+		low[l->index].irq_page[index] = page;
+	return r;
+}
 static int f_irq_clear(struct nic_lower *l, u32 index)
 {
 	int r = passes(l, OP_IRQ_CLEAR);
@@ -181,7 +188,7 @@ static int f_plugin(struct nic_lower *l, u32 offset, u8 *piece)
 
 static const struct nic_ops ops = {
 	"fake", f_info, f_alloc, f_configure, f_map_regs, f_unmap_regs, f_reg_read, f_reg_write, f_dma_map, f_dma_unmap, f_irq_set,
-	f_irq_mask, f_irq_clear, f_stats, f_free, f_quiesce, f_resume, f_save, f_restore, f_prepare, f_commit, f_abort, f_plugin, NULL,
+	f_irq_mask, f_irq_post, f_irq_clear, f_stats, f_free, f_quiesce, f_resume, f_save, f_restore, f_prepare, f_commit, f_abort, f_plugin, NULL,
 };
 
 /* ---- what nic.c wants besides ---- */
@@ -230,19 +237,22 @@ void vnet_stats(struct vnet *d, struct nest_nic_stats *out) { (void)d, (void)out
 /* ---- two VMs ---- */
 
 struct vm_config cfg[2] = {
-	{ .name = "a", .nics = { { .port = 0, .mode = NIC_PASSTHROUGH, .may_pass = true } }, .nr_nics = 1 },
-	{ .name = "b", .nics = { { .port = 1, .mode = NIC_PASSTHROUGH, .may_pass = true } }, .nr_nics = 1 },
+	{ .name = "a", .nics = { { .port = 0, .mode = NIC_PASSTHROUGH, .may_pass = true, .may_post = true } }, .nr_nics = 1 },
+	{ .name = "b", .nics = { { .port = 1, .mode = NIC_PASSTHROUGH, .may_pass = true, .may_post = true } }, .nr_nics = 1 },
 };
 struct vm *vm[2];
 u8 record[PAGE_SIZE];
 s64 handle;
 
-s64 hc(u32 who, u32 nr, u64 a0, u64 a1, u64 a2)
+static s64 hc4(u32 who, u32 nr, u64 a0, u64 a1, u64 a2, u64 a3)
 {
-	struct hc_call c = { .v = &fake_vcpus[0], .arg = { a0, a1, a2 }, .rec = record };
+	struct hc_call c = { .v = &fake_vcpus[0], .arg = { a0, a1, a2, a3 }, .rec = record };
 	fake_vcpus[0].vm = vm[who];
 	return bound[nr]->fn(&c);
 }
+
+s64 hc(u32 who, u32 nr, u64 a0, u64 a1, u64 a2) { return hc4(who, nr, a0, a1, a2, 0); }
+s64 post(u32 index, u64 how, u64 gpa) { return hc4(0, HC_NIC_IRQ_POST, (u64)handle, index, how, gpa); }
 
 void record_dma(u32 i, u64 iova, u64 gpa, u64 len, u32 perm)
 {

@@ -16,7 +16,7 @@
 #define WINDOW 0x140000000ull
 
 enum op { OP_INFO, OP_ALLOC, OP_CONFIGURE, OP_MAP_REGS, OP_UNMAP_REGS, OP_REG_READ, OP_REG_WRITE, OP_DMA_MAP, OP_DMA_UNMAP, OP_IRQ_SET,
-	  OP_IRQ_MASK, OP_IRQ_CLEAR, OP_STATS, OP_FREE, OP_QUIESCE, OP_RESUME, OP_SAVE, OP_RESTORE, OP_PREPARE, OP_COMMIT, OP_ABORT,
+	  OP_IRQ_MASK, OP_IRQ_POST, OP_IRQ_CLEAR, OP_STATS, OP_FREE, OP_QUIESCE, OP_RESUME, OP_SAVE, OP_RESTORE, OP_PREPARE, OP_COMMIT, OP_ABORT,
 	  OP_PLUGIN, NR_OPS };
 
 struct piece { u64 iova, hpa, len; u32 perm; };
@@ -33,6 +33,7 @@ extern struct low {
 	u32 nr;
 	struct nic_irq_request irq[3];
 	bool irq_used[3], irq_masked[3];
+	hpa_t irq_page[3];      /* as the last irq_post said */
 } low[2];
 
 extern struct vm_config cfg[2];
@@ -52,5 +53,6 @@ void record_dma(u32 i, u64 iova, u64 gpa, u64 len, u32 perm);
 s64 map_one(u64 iova, u64 gpa, u64 len);
 s64 unmap_one(u64 iova, u64 len);
 s64 irq(u32 index, u32 vector, u32 apic, u64 pi, u32 pi_vector);
+s64 post(u32 index, u64 how, u64 gpa);
 
 #endif

@@ -40,7 +40,7 @@ static void everything(void **state)
 	assert_int_equal(parse("# comment\n[nestling]\non_last_exit = exit # why\ntrace=on\nfault_injection = on\n\n"
 			       "[vm inner]\n  kernel = nestling.elf\nmodule = inner.cpio  a  b=c \nmodule=second\n"
 			       "cmdline = x=1 y#z  # cut\nmemory = 256M\ncpus = 0 1 1\nvmx = off\n"
-			       "nic = port3 mode=passthrough mac=52:54:00:aB:00:02 vlan=7\nnic=port0 passthrough=off mtu=9000\n"
+			       "nic = port3 mode=passthrough mac=52:54:00:aB:00:02 vlan=7\nnic=port0 passthrough=off mtu=9000 posting=off\n"
 			       "[ vm  other ]\nkernel=k\nmemory=2048K"), 0);
 	assert_int_equal(c.on_last_exit, LAST_EXIT_PORT);
 	assert_true(c.trace);
@@ -69,6 +69,8 @@ static void everything(void **state)
 	assert_false(v->nics[1].has_mac);
 	assert_true(v->nics[0].may_pass);
 	assert_false(v->nics[1].may_pass);
+	assert_true(v->nics[0].may_post);
+	assert_false(v->nics[1].may_post);
 	assert_int_equal(v->nics[0].mtu, 1500);
 	assert_int_equal(v->nics[1].mtu, 9000);
 	assert_string_equal(c.vms[1].name, "other");
@@ -154,7 +156,8 @@ static const struct { const char *text, *message; } bad[] = {
 	{ VM "nic=eth0\n", "nestling.cfg:4: nic: 'eth0' is not port0 to port255" },
 	{ VM "nic=port\n", "nestling.cfg:4: nic: 'port' is not port0 to port255" },
 	{ VM "nic=port256\n", "nestling.cfg:4: nic: 'port256' is not port0 to port255" },
-	{ VM "nic=port0 speed=1\n", "nestling.cfg:4: nic: unknown option 'speed=1' (mode=, passthrough=, mac=, vlan=, mtu=)" },
+	{ VM "nic=port0 speed=1\n", "nestling.cfg:4: nic: unknown option 'speed=1' (mode=, passthrough=, mac=, vlan=, mtu=, posting=)" },
+	{ VM "nic=port0 posting=1\n", "nestling.cfg:4: posting is 'on' or 'off', not '1'" },
 	{ VM "nic=port0 mtu=67\n", "nestling.cfg:4: mtu '67' is not a number from 68 to 9198" },
 	{ VM "nic=port0 passthrough=maybe\n", "nestling.cfg:4: passthrough is 'on' or 'off', not 'maybe'" },
 	{ VM "nic=port0 mode=passthrough passthrough=off\n",

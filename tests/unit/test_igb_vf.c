@@ -321,6 +321,9 @@ static void retarget_changes_the_irte_only(void **state)
 	assert_int_equal(entry[3], 1);
 	assert_int_equal(igb_irq_mask(&lower[0], 1, false), 0);
 	assert_int_equal(entry[3], 0);
+	assert_int_equal(igb_irq_post(&lower[0], 1, HPA(0x3000)), 0); /* nothing to do: the entry names our vector in any case */
+	assert_int_equal(igb_irq_post(&lower[0], 0, HPA(0x3000)), -EINVAL);
+	assert_int_equal(igb_irq_post(&lower[0], 3, HPA(0x3000)), -EINVAL);
 	assert_int_equal(igb_irq_clear(&lower[0], 1), 0);
 	assert_int_equal(entry[3], 1);
 	assert_int_equal(igb_irq_clear(&lower[0], 1), -EINVAL);

@@ -303,6 +303,7 @@ static void every_operation_fails_once(void **state)
 		bad += map_one(0x1000, 0, PAGE_SIZE) == -EIO;
 		bad += irq(0, 0x50, 0, ~0ull, 0) == -EIO;
 		bad += hc(0, HC_NIC_IRQ_MASK, (u64)handle, 0, 1) == -EIO;
+		bad += post(0, NEST_POST_SELF, 0x3000) == -EIO;
 		bad += hc(0, HC_NIC_STATS, (u64)handle, 0, 0) == -EIO;
 		bad += hc(0, HC_NIC_IRQ_CLEAR, (u64)handle, 0, 0) == -EIO;
 		bad += unmap_one(0x1000, PAGE_SIZE) == -EIO;

@@ -112,11 +112,104 @@ static void storms_are_bounded(void **state)
 	assert_false(low[0].irq_masked[0]);
 }
 
+/* ---- self-armed posting ---- */
+
+static void posting_arguments(void **state)
+{
+	(void)state;
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), -EINVAL); /* not set up */
+	assert_int_equal(irq(0, 0x61, 1, ~0ull, 0), 0);
+	assert_int_equal(post(3, NEST_POST_SELF, 0x3000), -EINVAL);
+	assert_int_equal(post(0, 3, 0x3000), -EINVAL);
+	assert_int_equal(post(0, 1ull << 32 | NEST_POST_SELF, 0x3000), -EINVAL);
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3040), -EINVAL);
+	assert_int_equal(post(0, NEST_POST_SELF, BIT(40)), -EFAULT);
+	assert_int_equal(post(0, NEST_POST_SELF, ~0xfffull), -EFAULT);
+	assert_int_equal(post(0, NEST_POST_OFF, 0), -EINVAL); /* off already */
+	cfg[0].nics[0].may_post = false;
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), -EPERM);
+	assert_int_equal(post(0, NEST_POST_GUEST, 0x3000), -EPERM);
+	cfg[0].nics[0].may_post = true;
+	fake.err_arm = -ENOTSUP;
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), -ENOTSUP);
+	assert_int_equal(low[0].calls[OP_IRQ_POST], 0);
+	low[0].fail[OP_IRQ_POST] = -EPERM; /* further out */
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), -EPERM);
+	assert_int_equal(fake_balance.lent, 0);
+	assert_int_equal(irq(0, 0x62, 1, ~0ull, 0), 0); /* as before */
+}
+
+static void posting_lends_the_vector(void **state)
+{
+	struct fake_lent *self = &fake_lent[1][0], *inner = &fake_lent[1][1];
+	(void)state;
+	assert_int_equal(irq(0, 0x61, 1, ~0ull, 0), 0);
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), 0);
+	assert_true(self->on);
+	assert_int_equal(self->vector, 0x61);
+	assert_int_equal(self->host_vector, low[0].irq[0].host_vector);
+	assert_int_equal(self->page.v, (u64)fake_vm_ram(vm[0], 0x3000));
+	assert_int_equal(low[0].irq_page[0].v, self->page.v);
+	assert_int_equal(post(0, NEST_POST_SELF, 0x4000), -EBUSY);
+	assert_int_equal(irq(1, 0x63, 1, ~0ull, 0), 0);
+	assert_int_equal(post(1, NEST_POST_SELF, 0x4000), -EBUSY); /* one for a vCPU … */
+	assert_int_equal(post(1, NEST_POST_GUEST, 0x4000), 0);     /* … and one for its guest */
+	assert_int_equal(inner->vector, 0x63);
+	assert_int_not_equal(inner->host_vector, self->host_vector);
+	assert_int_equal(irq(0, 0x62, 0, ~0ull, 0), -EBUSY); /* not moved while it is lent */
+	/* whoever else runs there: as ever */
+	vm[0]->ports[0]->irq[0].window_count = 0; /* the storm of another test */
+	assert_true(fake_irq(1, self->host_vector));
+	assert_int_equal(fake_own_posts[1], 1);
+	assert_int_equal(fake_own_vector[1], 0x61);
+	assert_int_equal(post(0, NEST_POST_OFF, 0), 0);
+	assert_false(self->on);
+	assert_int_equal(low[0].irq_page[0].v, HPA_NONE.v);
+	assert_int_equal(irq(0, 0x62, 0, ~0ull, 0), 0);
+	assert_true(inner->on);
+}
+
+static void posting_ends_with_the_interrupt(void **state)
+{
+	(void)state;
+	assert_int_equal(irq(0, 0x61, 1, ~0ull, 0), 0);
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), 0);
+	assert_int_equal(hc(0, HC_NIC_IRQ_CLEAR, (u64)handle, 0, 0), 0);
+	assert_int_equal(fake_balance.lent, 0);
+	assert_int_equal(irq(0, 0x61, 1, ~0ull, 0), 0);
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), 0);
+	assert_int_equal(hc(0, HC_NIC_FREE, (u64)handle, 0, 0), 0);
+	assert_int_equal(fake_balance.lent, 0);
+	handle = hc(0, HC_NIC_ALLOC, 0, 0, 0);
+	assert_int_equal(irq(0, 0x61, 0, ~0ull, 0), 0);
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), 0); /* stop(): ends with the VM */
+}
+
+/* The processor takes those of a vCPU that runs. Those that come to us, because it does not, are bounded as ever. */
+static void posting_storms_are_bounded(void **state)
+{
+	struct nic_port *p = vm[0]->ports[0];
+	(void)state;
+	assert_int_equal(irq(0, 0x61, 1, ~0ull, 0), 0);
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), 0);
+	p->irq[0].window_count = 0;
+	for (u32 i = 0; i < 30000 && !low[0].irq_masked[0]; i++) {
+		p->irq[0].window_start = rdtsc();
+		assert_true(fake_irq(1, low[0].irq[0].host_vector));
+	}
+	assert_true(low[0].irq_masked[0]);
+	assert_int_equal(fake_own_posts[1], 20001);
+	assert_true(fake_timer());
+	assert_false(low[0].irq_masked[0]);
+	assert_true(fake_lent[1][0].on);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(interrupt_arguments), T(interrupts_reach_the_vcpu), T(a_refused_retarget_changes_nothing),
-		T(storms_are_bounded),
+		T(storms_are_bounded), T(posting_arguments), T(posting_lends_the_vector), T(posting_ends_with_the_interrupt),
+		T(posting_storms_are_bounded),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

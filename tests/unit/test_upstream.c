@@ -14,7 +14,7 @@
 #include "tests/unit/nic_fakes.h"
 
 static u8 record[PAGE_SIZE];
-static struct call { u64 nr, a0, a1, a2; u8 rec[PAGE_SIZE]; } calls[256];
+static struct call { u64 nr, a0, a1, a2, a3; u8 rec[PAGE_SIZE]; } calls[256];
 static u32 nr_calls, nr_ports, missing, features, again; /* missing: bit of each port that the outer's machine lacks */
 static s64 answer[HC_MAX];       /* for the next call of that kind, once, */
 static u32 answer_after;         /* … after so many others of any kind */
@@ -40,8 +40,8 @@ static s64 info(u64 port)
 s64 outer_call(u64 nr, u64 a0, u64 a1, u64 a2, u64 a3)
 {
 	struct call *c = &calls[nr_calls++ % ARRAY_SIZE(calls)];
-	assert_int_equal(a3, 0);
-	*c = (struct call){ nr, a0, a1, a2, { 0 } };
+	assert_true(!a3 || nr == HC_NIC_IRQ_POST);
+	*c = (struct call){ nr, a0, a1, a2, a3, { 0 } };
 	memcpy(c->rec, record, sizeof(record));
 	if (again) {
 		again--;
@@ -277,6 +277,19 @@ static void interrupts(void **state)
 	c = only_call(HC_NIC_IRQ_MASK);
 	assert_int_equal(c->a1, 1);
 	assert_int_equal(c->a2, 1);
+	assert_int_equal(OP(irq_post, 2, HPA(0x7000)), 0);
+	c = only_call(HC_NIC_IRQ_POST);
+	assert_int_equal(c->a1, 2);
+	assert_int_equal(c->a2, NEST_POST_GUEST);
+	assert_int_equal(c->a3, 0x7000);
+	assert_int_equal(OP(irq_post, 2, HPA_NONE), 0);
+	c = only_call(HC_NIC_IRQ_POST);
+	assert_int_equal(c->a2, NEST_POST_OFF);
+	assert_int_equal(c->a3, 0);
+	answer[HC_NIC_IRQ_POST] = -ENOSYS; /* an older outer */
+	assert_int_equal(OP(irq_post, 2, HPA(0x7000)), -ENOTSUP);
+	answer[HC_NIC_IRQ_POST] = 0;
+	(void)only_call(HC_NIC_IRQ_POST);
 	assert_int_equal(OP(irq_clear, 1), 0);
 	assert_int_equal(only_call(HC_NIC_IRQ_CLEAR)->a1, 1);
 }
