@@ -21,7 +21,7 @@
 #include "core/errno.h"
 #include "core/types.h"
 
-#define NIC_PLUGIN_ABI 2u
+#define NIC_PLUGIN_ABI 3u
 
 /* What the shell gives. All addresses are the guest's own; a device reaches dma + x at iova dma_iova + x. */
 struct nic_plugin_env {
@@ -36,6 +36,12 @@ struct nic_plugin_env {
 	void *rx_arg;
 	u32 flags;                  /* NIC_PLUGIN_FLAG_* */
 	u32 vectors;                /* MSI-X vectors that are routed: 0 receives, 1 tells of changes of the configuration */
+	/*
+	 * Self-armed posting (core/abi.h, HC_NIC_IRQ_POST) of vector 0: a word of the vCPU's posted-interrupt descriptor, and the bit in it.
+	 * NULL: none. The shell sets them between two calls, while interrupts are masked.
+	 */
+	u64 *post_word;
+	u64 post_bit;
 };
 #define NIC_PLUGIN_FLAG_PLAIN (1u << 0) /* virtio: without event indices */
 
@@ -65,7 +71,10 @@ struct nic_plugin_ops {
 	u32 (*rx_poll)(void *state, u32 budget);
 	/* How many descriptors rx_poll has still to do before it comes to number `head` of the ring (HC_NIC_COMMIT); -EINVAL (no such number). */
 	int (*rx_before)(const void *state, u32 head);
-	/* Let the device interrupt (its vector 0) when frames arrive, or not. Spurious interrupts are legal. */
+	/*
+	 * Let the device interrupt (its vector 0) when frames arrive, or not. Spurious interrupts are legal. With env->post_word: set the bit
+	 * there, atomically, then unmask the device; who calls looks at the ring once more.
+	 */
 	void (*irq_enable)(void *state, bool on);
 	void (*stats)(const void *state, struct nic_plugin_stats *out);
 };

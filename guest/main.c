@@ -72,6 +72,7 @@ static const struct option options[] = {
 	{ "nic", OPTION_NUMBER, 0, 63, NULL },
 	{ "irq", OPTION_NUMBER, 0, 1, NULL },
 	{ "halt", OPTION_NUMBER, 0, 1, NULL },
+	{ "post", OPTION_NUMBER, 0, 1, NULL },
 	{ "count", OPTION_NUMBER, 0, 1u << 30, NULL },
 	{ "window", OPTION_NUMBER, 1, BLAST_WINDOW_MAX, NULL },
 	{ "size", OPTION_NUMBER, BLAST_HEADER, BLAST_SIZE_MAX, NULL },
@@ -199,8 +200,8 @@ void guest_main(u32 magic, u32 mbi)
 	u32 failed = run_all();
 	nest_phase(PHASE_END);
 	printf("@report {\"guest\":\"end\",\"depth\":%u,\"tsc_entry\":%llu,\"tsc_up\":%llu,\"tsc_khz\":%llu,\"irqs\":%llu,"
-	       "\"irqs_unbound\":%llu,\"failed\":%u}\n", n.depth, (ull)guest_tsc_entry, (ull)tsc_up, (ull)clock_khz(),
-	       (ull)irq_taken(), (ull)irq_unbound(), failed);
+	       "\"irqs_unbound\":%llu,\"irqs_empty\":%llu,\"failed\":%u}\n", n.depth, (ull)guest_tsc_entry, (ull)tsc_up, (ull)clock_khz(),
+	       (ull)irq_taken(), (ull)irq_unbound(), (ull)irq_empty(), failed);
 	fflush(stdout);
 	nest_call(HC_REPORT, 0, 0, 0, 0);
 	nest_exit(failed ? EXIT_FAILED : EXIT_GOOD);

@@ -19,6 +19,7 @@
 #define X2APIC_TPR X2APIC(0x08)
 #define X2APIC_EOI X2APIC(0x0b)
 #define X2APIC_SVR X2APIC(0x0f)
+#define X2APIC_ISR_LAST X2APIC(0x17) /* vectors 224 to 255 */
 #define X2APIC_SVR_ENABLE BIT(8)
 #define CPUID1_ECX_X2APIC BIT(21)
 
@@ -35,7 +36,7 @@ static struct tss64 tss;
 static u8 double_fault_stack[4096] __aligned_to(16);
 static u8 ring0_stack[8192] __aligned_to(16); /* for traps from CPL 3 */
 static struct { irq_handler fn; void *arg; } handlers[256];
-static u64 nr_taken, nr_unbound;
+static u64 nr_taken, nr_unbound, nr_empty;
 static bool nmi_expected;
 
 static struct idt_gate gate_make(u64 target, u8 ist)
@@ -96,6 +97,16 @@ void nmi_expect(void) { WRITE_ONCE(nmi_expected, true); }
 
 u64 irq_taken(void) { return READ_ONCE(nr_taken); }
 u64 irq_unbound(void) { return READ_ONCE(nr_unbound); }
+u64 irq_empty(void) { return READ_ONCE(nr_empty); }
+
+/* No EOI (SDM 3A, Spurious Interrupt), unless it is in service all the same: traps.h, irq_empty. */
+static void spurious_handle(void)
+{
+	if (!(rdmsr(X2APIC_ISR_LAST) & BIT(31)))
+		return;
+	__atomic_fetch_add(&nr_empty, 1, __ATOMIC_RELAXED);
+	wrmsr(X2APIC_EOI, 0);
+}
 
 static void irq_handle(u8 vector)
 {
@@ -168,9 +179,9 @@ void trap_handle(struct trap_frame *f)
 {
 	u8 vector = (u8)f->vector;
 
-	if (vector == VECTOR_SPURIOUS)
-		return; /* no EOI: SDM 3A, Spurious Interrupt */
-	if (vector >= 32) {
+	if (vector == VECTOR_SPURIOUS) {
+		spurious_handle();
+	} else if (vector >= 32) {
 		irq_handle(vector);
 	} else if (fault_resume_rsp && vector != VEC_DF && vector != VEC_NMI && vector != VEC_MC) {
 		fault_leave(f, vector);

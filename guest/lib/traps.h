@@ -33,6 +33,8 @@ void nmi_expect(void);
 /* Interrupts taken so far; of these, by nobody's vector. */
 u64 irq_taken(void);
 u64 irq_unbound(void);
+/* Vector 255 in service: some emulated processors deliver it for a notification that finds no posted interrupt. */
+u64 irq_empty(void);
 
 /* The frame of the last exception that fault_catch() (x86.h) has caught: error code, RIP and registers. */
 const struct trap_frame *fault_frame(void);

@@ -47,6 +47,7 @@ int net_open(struct net *n, const struct cmdline *c)
 	memset(n, 0, sizeof(*n));
 	n->nic.port = (u32)cmdline_u64(c, "nic", 0);
 	n->nic.wait = wait_mode(c);
+	n->nic.post = cmdline_u64(c, "post", 0);
 	n->nic.flags = cmdline_is(c, "virtio", "plain") ? NIC_PLUGIN_FLAG_PLAIN : 0;
 	n->nic.rx = rx;
 	n->nic.rx_arg = n;
@@ -63,9 +64,10 @@ int net_open(struct net *n, const struct cmdline *c)
 	n->ip.group = group;
 	n->ip.arg = n;
 	n->ip.tx = tx;
-	printf("guest: nic: port %u, %s, %02x:%02x:%02x:%02x:%02x:%02x, ip %u.%u.%u.%u, %s\n", n->nic.port, nic_plugin_name(&n->nic),
+	printf("guest: nic: port %u, %s, %02x:%02x:%02x:%02x:%02x:%02x, ip %u.%u.%u.%u, %s%s\n", n->nic.port, nic_plugin_name(&n->nic),
 	       mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], addr >> 24, addr >> 16 & 255, addr >> 8 & 255, addr & 255,
-	       n->nic.wait == NIC_POLL ? "polled" : n->nic.wait == NIC_IRQ_SPIN ? "interrupts" : "interrupts and halt");
+	       n->nic.wait == NIC_POLL ? "polled" : n->nic.wait == NIC_IRQ_SPIN ? "interrupts" : "interrupts and halt",
+	       n->nic.posted ? ", self-armed" : "");
 	return 0;
 }
 
@@ -180,9 +182,9 @@ void net_report(struct net *n, const char *who)
 	int err = count_both(n, REPORT_US, &now, &p);
 
 	printf("@report {\"guest\":\"nic\",\"workload\":\"%s\",\"rx\":%llu,\"tx\":%llu,\"rx_bytes\":%llu,\"tx_bytes\":%llu,"
-	       "\"rx_errors\":%llu,\"tx_full\":%llu,\"tx_dropped\":%llu,\"irqs\":%llu,\"halts\":%llu}\n", who, (ull)p.rx_frames,
+	       "\"rx_errors\":%llu,\"tx_full\":%llu,\"tx_dropped\":%llu,\"irqs\":%llu,\"halts\":%llu,\"posted\":%u}\n", who, (ull)p.rx_frames,
 	       (ull)p.tx_frames, (ull)p.rx_bytes, (ull)p.tx_bytes, (ull)p.rx_errors, (ull)p.tx_full, (ull)n->tx_dropped,
-	       (ull)n->nic.irqs, (ull)n->nic.halts);
+	       (ull)n->nic.irqs, (ull)n->nic.halts, n->nic.posted != NULL);
 	printf("@report {\"guest\":\"ip\",\"workload\":\"%s\",\"rx\":%llu,\"arp\":%llu,\"echo\":%llu,\"udp\":%llu,\"own\":%llu,"
 	       "\"foreign\":%llu,\"overheard\":%llu,\"malformed\":%llu,\"bad_checksum\":%llu,\"tx\":%llu}\n", who, (ull)i->rx, (ull)i->rx_arp,
 	       (ull)i->rx_echo, (ull)i->rx_udp, (ull)i->own, (ull)i->foreign, (ull)i->overheard, (ull)i->malformed, (ull)i->bad_checksum,

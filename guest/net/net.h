@@ -18,7 +18,7 @@ struct net {
 	struct nest_nic_stats before;   /* the port's totals before net_open */
 };
 
-/* Options nic= ip= group= irq= halt= virtio= of the command line. 0 or -errno; says what failed. */
+/* Options nic= ip= group= irq= halt= post= virtio= of the command line. 0 or -errno; says what failed. */
 int net_open(struct net *n, const struct cmdline *c);
 int net_close(struct net *n);
 /*

@@ -33,6 +33,7 @@ int port_dma_map(u64 h, const struct nest_nic_dma *l, u64 n) { return call_in(HC
 int port_dma_unmap(u64 h, const struct nest_nic_dma *l, u64 n) { return call_in(HC_NIC_DMA_UNMAP, h, n, l, list_len(n)); }
 int port_irq_set(u64 h, u64 i, const struct nest_nic_irq *irq) { return call_in(HC_NIC_IRQ_SET, h, i, irq, sizeof(*irq)); }
 int port_irq_mask(u64 h, u64 i, u64 mask) { return (int)nest_call(HC_NIC_IRQ_MASK, h, i, mask, 0); }
+int port_irq_post(u64 h, u64 i, u64 how, u64 gpa) { return (int)nest_call(HC_NIC_IRQ_POST, h, i, how, gpa); }
 int port_irq_clear(u64 h, u64 i) { return (int)nest_call(HC_NIC_IRQ_CLEAR, h, i, 0, 0); }
 int port_stats(u64 h, struct nest_nic_stats *out) { return call_out(HC_NIC_STATS, h, out, sizeof(*out)); }
 s64 port_reg_read(u64 h, u64 offset) { return nest_call(HC_NIC_REG_READ, h, offset, 0, 0); }

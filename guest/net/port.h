@@ -21,6 +21,7 @@ int port_dma_map(u64 handle, const struct nest_nic_dma *list, u64 n);
 int port_dma_unmap(u64 handle, const struct nest_nic_dma *list, u64 n);
 int port_irq_set(u64 handle, u64 index, const struct nest_nic_irq *irq);
 int port_irq_mask(u64 handle, u64 index, u64 mask);
+int port_irq_post(u64 handle, u64 index, u64 how, u64 gpa);
 int port_irq_clear(u64 handle, u64 index);
 int port_stats(u64 handle, struct nest_nic_stats *out);
 s64 port_reg_read(u64 handle, u64 offset);

@@ -55,6 +55,7 @@ struct nic {
 	/* asked by the caller of nic_open */
 	u32 port;
 	enum nic_wait wait;
+	bool post;             /* with interrupts: self-armed posting of the function's, where it can be had */
 	u32 flags;             /* NIC_PLUGIN_FLAG_* for the virtio plugin */
 	u32 nr_groups;         /* group addresses whose frames are wanted, besides broadcasts; 0: all that can be had. More than these may come */
 	u8 group[NIC_GROUPS][6];
@@ -69,6 +70,7 @@ struct nic {
 	/* told by it */
 	struct nest_nic_info info;
 	u32 mode;              /* NEST_MODE_*, now */
+	u64 *posted;           /* the descriptor, while the function's interrupt is self-armed (core/abi.h); else NULL */
 	struct nic_counts count;
 	/* private */
 	struct nic_dev vf, emu;

@@ -9,7 +9,7 @@
 	.section .header, "a"
 image:
 	.ascii "NESTPLUG"
-	.long 2                     /* NIC_PLUGIN_ABI */
+	.long 3                     /* NIC_PLUGIN_ABI */
 	.long image_header_end - image
 	.long 0                     /* image_len */
 	.long 0                     /* crc */

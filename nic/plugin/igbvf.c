@@ -177,6 +177,8 @@ void igbvf_irq_enable(void *state, bool on)
 {
 	struct vf *v = state;
 
+	if (on && v->env->post_word)
+		__atomic_fetch_or(v->env->post_word, v->env->post_bit, __ATOMIC_SEQ_CST);
 	vf_write(v->regs, on ? VF_EIMS : VF_EIMC, 1u);
 }
 

@@ -237,6 +237,8 @@ int port_dma_unmap(u64 h, const struct nest_nic_dma *l, u64 n)
 }
 int port_irq_set(u64 h, u64 i, const struct nest_nic_irq *irq) { (void)h, (void)i, (void)irq; return take(HELD_IRQ, HELD_VF_RUNS, "irq"); }
 int port_irq_mask(u64 h, u64 i, u64 m) { (void)h, (void)i, (void)m; return 0; }
+static int post_answer;
+int port_irq_post(u64 h, u64 i, u64 how, u64 gpa) { (void)h, (void)i, (void)how, (void)gpa; return post_answer; }
 int port_irq_clear(u64 h, u64 i) { (void)h, (void)i; return give(HELD_IRQ); }
 int port_free(u64 h)
 {
@@ -573,13 +575,26 @@ static void test_end_lost(void **state)
 	assert_int_equal(held, 0);
 }
 
+/* The plugin finds the page; refused, interrupts come without. */
+static void test_posting(void **state)
+{
+	(void)state;
+	nic.wait = NIC_IRQ_SPIN, nic.post = true, info.mode = info.want = NEST_MODE_PASSTHROUGH;
+	for (post_answer = -1; post_answer <= 0; post_answer++) {
+		assert_int_equal(nic_open(&nic), 0);
+		assert_ptr_equal(nic.vf.env.post_word, post_answer ? NULL : nic.posted + 1); /* vector 40h */
+		assert_int_equal((!nic.posted) | nic_close(&nic), !!post_answer);
+		assert_null(nic.vf.env.post_word);
+	}
+}
+
 #define TEST(fn) cmocka_unit_test_setup(fn, reset)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_switches), TEST(test_every_call_fails), TEST(test_every_step_fails), TEST(test_open_fails), TEST(test_cold),
-		TEST(test_wish), TEST(test_end_lost), TEST(test_long_prepare), TEST(test_early_wish),
+		TEST(test_wish), TEST(test_end_lost), TEST(test_long_prepare), TEST(test_early_wish), TEST(test_posting),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

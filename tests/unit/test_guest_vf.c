@@ -116,6 +116,13 @@ static void test_start(void **state)
 		assert_int_equal(reg(r), 0); /* page 0 is not ours */
 	igbvf_irq_enable(state_mem, true);
 	assert_int_equal(reg(VF_EIMS), 1);
+	u64 word = BIT(9);
+	env.post_word = &word;
+	env.post_bit = BIT(3);
+	igbvf_irq_enable(state_mem, false);
+	assert_int_equal(word, BIT(9));
+	igbvf_irq_enable(state_mem, true);
+	assert_int_equal(word, BIT(9) | BIT(3));
 }
 
 static void test_start_refuses(void **state)
