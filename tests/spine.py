@@ -35,9 +35,10 @@ class Guest:
     """What runs innermost: ours, or a kernel of the user's."""
 
     def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02", vmx=True,
-                 name="guest", canary=False, mode="passthrough", emulated=False, level=0, vlan=0):
+                 name="guest", canary=False, mode="passthrough", emulated=False, level=0, vlan=0, posting=True):
         """
         mac "": no NIC. mode: in which its port starts; emulated: where it stays. level: where it runs, 0 = innermost. vlan: 0 = none.
+        posting False: no self-armed posting.
         canary: one more module, of known contents (canary.py).
         """
         self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
@@ -45,6 +46,8 @@ class Guest:
         self.modules = [Path(m) for m in modules]
         self.vmx, self.name, self.canary, self.level = vmx, name, canary, level
         self.nic_words = "mode=emulation passthrough=off" if emulated else f"mode={mode}"
+        if not posting:
+            self.nic_words += " posting=off"
         if vlan:
             self.nic_words += f" vlan={vlan}"
 
@@ -86,7 +89,7 @@ def bundle(depth, guests, cpus=1, head=HEAD, inner_vmx=True):
     return files
 
 
-GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated", "level", "vlan"}
+GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated", "level", "vlan", "posting"}
 
 
 def guest_of(stanza):

@@ -83,6 +83,28 @@ def check_interrupts(m, names, guest):
         check_inner_interrupts(name, traffic_exits(m, names)[name])
 
 
+def check_posted(m, names, guest, words):
+    """
+    Self-armed posting: no exit for an interrupt while the vCPU runs, at any level; by L0's count (compared with the processor's above).
+    At the border of a phase a level between may run instead of the guest: then an interrupt finds another VMCS, once for each border.
+    """
+    nic = reports_of(m, guest, "nic")
+    assert all(e["posted"] == 1 for e in nic), f"expected self-armed posting, saw {nic}"
+    taken, halts = sum(e["irqs"] for e in nic), sum(e["halts"] for e in nic)
+    end = reports_of(m, guest, "end")[-1]
+    exits = {name: traffic_exits(m, [name])[name] for name in names}
+    print(f"    {m.scenario.label}: guest took {taken} interrupts, halted {halts} times, {end['irqs_empty']} empty notifications; "
+          f"exits in traffic {exits}")
+    assert taken > 100, f"expected interrupts, saw {taken}"
+    assert end["irqs_unbound"] == 0, f"expected no interrupt of a vector that nobody has, saw {end}"
+    if "halt" in words:
+        return
+    for name in names:
+        external = sum(n for k, n in exits[name].items() if k.startswith("EXTERNAL_INTERRUPT"))
+        borders = exits[names[-1]].get("VMCALL", 0) if len(names) > 1 else 0
+        assert external <= borders, f"{name}: expected at most {borders} exits for interrupts, saw {exits[name]}"
+
+
 def check_against_processor(m):
     """What L0 says it took is what the emulated processor says it delivered, reason by reason, over the whole run."""
     ours = {}
@@ -120,7 +142,9 @@ def check(m):
     assert code == 0, f"expected exit code 0, saw {code}"
     names, guest, loop = check_counts(m, int(words["count"]), result)
     check_against_processor(m)
-    if "irq" in words or "halt" in words:
+    if "post" in words:
+        check_posted(m, names, guest, words)
+    elif "irq" in words or "halt" in words:
         check_interrupts(m, names, guest)
     else:
         check_polled(m, names, loop)
