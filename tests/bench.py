@@ -33,6 +33,7 @@ SEEN = "seen"   # instead of kept: shown in the file, not compared
 POLLED, EXITS = 100000, 1000
 # With a window of 1 the guest has nothing to do until the next packet comes: it halts.
 INTERRUPT_ROWS = (("interrupts, the vCPU runs", "irq", 20000, " irq=1"),
+                  ("interrupts, self-armed, the vCPU runs", "post", 20000, " irq=1 post=1"),
                   ("interrupts, the vCPU halts (window of 1 packet)", "halt", 2000, " halt=1 window=1"))
 EMULATED_ROWS = (("polled, event indices", "event", " virtio=event"), ("polled, plain", "plain", " virtio=plain"),
                  ("interrupts, event indices", "irq-event", " irq=1 virtio=event"), ("interrupts, plain", "irq-plain", " irq=1 virtio=plain"))
@@ -170,7 +171,7 @@ def interrupt_rows(kind, run):
         exits = less(run.exits(level, "traffic"), run.border.exits(level, "exits-none"))
         total = sum(exits.values())
         yield name, f"exits at {short(level)}, without those of an empty phase", f"{total} = {listed(exits)}", False
-        yield name, f"exits per interrupt at {short(level)}", f"{total}/{arrived}", False
+        yield name, f"exits per interrupt at {short(level)}", f"{total}/{nic['irqs'] if nic['posted'] else arrived}", False
 
 
 def emulation_rows(kind, run):
