@@ -284,8 +284,11 @@ static void entry_failed(struct vcpu *v, u64 kind)
 static bool enter_and_dispatch(struct vcpu *v)
 {
 	v->fast_left = FAST_RUN;
-	u64 failed = vmx_enter(v->gpr, v->loaded->launched);
+	struct vmcs *first = v->loaded; /* the short ways may leave with another one */
+	u64 failed = vmx_enter(v->gpr, first->launched);
 	WRITE_ONCE(v->in_guest, 0);
+	if (!failed || v->loaded != first)
+		first->launched = true;
 	if (__builtin_expect(failed != 0, 0)) {
 		entry_failed(v, failed);
 		return true;
