@@ -296,11 +296,14 @@ void chain_continue(struct vcpu *v)
 
 	if (!inner)
 		return;
+	bool waited = n->above->moved;
 	if (!all_found(v, n)) { /* L1 has taken memory from L2 that a processor would need to leave what L2 runs */
 		chain_forget(v, n);
 		reflect_event(v, XR_TRIPLE_FAULT, 0);
 		return;
 	}
+	if (waited) /* the VM's TSC may have been written meanwhile */
+		nested_tsc_changed(v);
 	u64 stepped = vmread(VMCS_GUEST_RIP) - n->root_rip;
 	if (stepped)
 		vmwrite(VMCS_GUEST_RIP, n->root_rip);

@@ -83,8 +83,7 @@ int nested_create(struct vcpu *v)
 	return v->nested ? 0 : -ENOMEM;
 }
 
-/* All engines, those that wait or are spare included; no deeper than CHAIN_MAX calls. fn may free its engine. */
-static void each_engine(struct vcpu *v, struct nested *first, void (*fn)(struct vcpu *, struct nested *))
+void each_engine(struct vcpu *v, struct nested *first, void (*fn)(struct vcpu *, struct nested *))
 {
 	struct nested *next;
 

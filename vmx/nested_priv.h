@@ -286,6 +286,9 @@ void chain_loaded(struct vcpu *v, struct nested *n);
 void chain_refresh(struct vcpu *v, struct nested *n);
 /* All engines of v that are in use now, from the outermost inward: for (n = v->nested_base; n; n = n->above). */
 
+/* All engines from this one on, those that wait or are spare included; no deeper than CHAIN_MAX calls. fn may free its engine. */
+void each_engine(struct vcpu *v, struct nested *first, void (*fn)(struct vcpu *, struct nested *));
+
 /* ---- nested_park.c ---- */
 /* Everything further in than n ends, also what waits. */
 void chain_forget(struct vcpu *v, struct nested *n);

@@ -213,15 +213,15 @@ static void put_notification(struct vcpu *v, struct nested *n)
 		PUT(n, PI_NOTIFICATION_VECTOR, posting_inner_vector(v, n->below ? NULL : &n->v12.PI_NOTIFICATION_VECTOR, n->pi_desc));
 }
 
-void nested_posting_changed(struct vcpu *v)
+static void posting_changed(struct vcpu *v, struct nested *n)
 {
-	for (struct nested *n = v->nested_base; n; n = n->above) {
-		if (!n->vmcs02_ready)
-			continue;
-		vcpu_load_vmcs(v, &n->vmcs02);
-		put_notification(v, n);
-	}
+	if (!n->vmcs02_ready)
+		return;
+	vcpu_load_vmcs(v, &n->vmcs02);
+	put_notification(v, n);
 }
+
+void nested_posting_changed(struct vcpu *v) { each_engine(v, v->nested_base, posting_changed); }
 
 /* Fields that exist only with the controls that L1 turned on (so the CPU has them). */
 static void put_optional(struct nested *n)

@@ -194,6 +194,7 @@ bool l2_exits(const struct l2_exit *e)
 	SET(IDT_VECTORING_ERROR, e->idt_error);
 	SET(EXIT_INSN_LEN, e->insn_len ? e->insn_len : 3);
 	SET(EXIT_INSN_INFO, e->insn_info);
+	vcpu.vmcs01.launched = vcpu.loaded->launched = true; /* as vmx/vcpu.c notes it */
 	return nested_exit(&vcpu, e->reason);
 }
 

@@ -110,6 +110,7 @@ void page_put(struct vcpu *v, struct nested *n) { (void)v, (void)n; UNUSED; }
 void page_forget(struct nested *n) { (void)n; UNUSED; }
 void chain_forget(struct vcpu *v, struct nested *n) { (void)v, (void)n; UNUSED; }
 #endif
+void nested_tsc_changed(struct vcpu *v) { (void)v; UNUSED; }
 void reflect_event(struct vcpu *v, u32 reason, u32 intr_info) { (void)v, (void)reason, (void)intr_info; UNUSED; }
 void vcpu_advance(struct vcpu *v) { (void)v; UNUSED; }
 int pi_drain(struct pi_desc *pi, u8 *regs) { (void)pi, (void)regs; UNUSED; return -1; }
