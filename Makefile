@@ -26,7 +26,7 @@ VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx
 	vmx/nested_entry.c vmx/nested_ept.c vmx/nested_ept12.c vmx/nested_exit.c vmx/nested_fast.c vmx/nested_fields.c \
 	vmx/nested_host.c vmx/nested_insn.c vmx/nested_life.c vmx/nested_link.c \
 	vmx/nested_irq.c vmx/nested_mem.c vmx/nested_merge.c vmx/nested_msr.c vmx/nested_page.c vmx/nested_park.c vmx/nested_premap.c \
-	vmx/nested_reflect.c vmx/nested_region.c vmx/nested_shadow.c vmx/nested_state.c vmx/nested_vpid.c
+	vmx/nested_reflect.c vmx/nested_region.c vmx/nested_save.c vmx/nested_shadow.c vmx/nested_state.c vmx/nested_vpid.c
 IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/iommu.c iommu/irte.c iommu/vtd_qi.c \
 	iommu/vtd_unit.c
 NIC_SRCS := nic/igb.c nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \

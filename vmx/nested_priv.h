@@ -8,7 +8,7 @@
  * Files: fields (encodings) · cap (what L1 may use) · chain (flat nesting: engines above each other) · park (chains that wait) · life · fast (the shortest way) · region, page (VMCS regions and VMCS pages in L1's
  * memory) · link (what L2 does with what vmcs12 names) · insn, mem (VMX instructions and
  * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
- * words, masks, bitmaps) · state (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
+ * words, masks, bitmaps) · state, save (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
  * (L1's host state) · cr (CR accesses of L2 that are ours) · ept12 (L1's tables) · ept (ept02) · premap (in advance) · vpid · irq ·
  * shadow.
  */
@@ -262,52 +262,6 @@ void merge_bitmap(u64 *dst, const struct open_words *o, const u64 *ours, const u
 /* Words of the x2APIC range: pass only what vmcs12 virtualises and lets pass. */
 void merge_x2apic(u64 *dst, const struct vmcs12 *f, const u64 *l1);
 
-/* ---- nested_chain.c ---- */
-/*
- * VMLAUNCH or VMRESUME of an L2 whose L1 delegates: vmcs02 is loaded. True: done: its guest runs, or the instruction has failed.
- * False: it is L1's to do.
- */
-bool chain_enter(struct vcpu *v, bool launch);
-/* What the engine above n has of pages goes back into them. */
-void chain_put(struct vcpu *v, struct nested *n);
-/* L2 exits by this instruction: what we know of its VMCSs and tables may not outlive some of them. */
-void chain_l2_insn(struct vcpu *v, u32 reason);
-/* An exit that n's vmcs12 does not want, but a level further out. True: it has it. v->nested is the engine that exited. */
-bool chain_outer_wants(struct vcpu *v, u32 reason);
-/* The exit is n's L1's, whatever runs further in. Afterwards n->vmcs01 is loaded. */
-void chain_reflect(struct vcpu *v, struct nested *n, const struct exit_info *info);
-/* L1 has entered L2 again (vmcs02 loaded, v->event taken): if something further in is suspended, that goes on. */
-void chain_continue(struct vcpu *v);
-/* Before an entry of something further in: what waits for the levels between. True: one of them runs now. */
-bool chain_before_entry(struct vcpu *v);
-/* vmcs01 of n is loaded for L1 to go on, without an entry: its EPT may have been dropped meanwhile, its interrupts have moved. */
-void chain_loaded(struct vcpu *v, struct nested *n);
-/* The EPT of the loaded vmcs02 of n, likewise. */
-void chain_refresh(struct vcpu *v, struct nested *n);
-/* All engines of v that are in use now, from the outermost inward: for (n = v->nested_base; n; n = n->above). */
-
-/* All engines from this one on, those that wait or are spare included; no deeper than CHAIN_MAX calls. fn may free its engine. */
-void each_engine(struct vcpu *v, struct nested *first, void (*fn)(struct vcpu *, struct nested *));
-
-/* ---- nested_park.c ---- */
-/* Everything further in than n ends, also what waits. */
-void chain_forget(struct vcpu *v, struct nested *n);
-/* Is there a place for what one more page may have further in? v->nested is the engine. */
-bool park_room(struct vcpu *v);
-/* n's current page is about to go: what runs further in waits, or the engines are free if there is nothing. */
-void park(struct vcpu *v, struct nested *n);
-/* Page p at gpa becomes current: what waits for it is there again. False: it is lost; p says so. */
-bool unpark(struct vcpu *v, struct nest_vmcs_page *p, u64 gpa);
-
-/* ---- L1's memory, by its own physical addresses ---- */
-/* size bytes within one page; HPA_NONE: no RAM there. */
-hpa_t l1_gpa_to_hpa(struct vcpu *v, u64 gpa, u64 size);
-/* 2 MiB (gpa is aligned) that are one piece of our RAM, which L1 may write; HPA_NONE: they are not, or not known to be yet. */
-hpa_t l1_frame_to_hpa(struct vcpu *v, u64 gpa);
-/* 0, -EFAULT. */
-int l1_read(struct vcpu *v, u64 gpa, void *buf, u64 len);
-int l1_write(struct vcpu *v, u64 gpa, const void *buf, u64 len);
-
 /* ---- nested_region.c ---- */
 /* gpa is a legal operand of VMPTRLD and company: page-aligned, inside the physical-address width. */
 bool region_gpa_ok(u64 gpa);
@@ -446,100 +400,6 @@ void host_state_load(struct vcpu *v, bool l2_ran, bool nmi);
 /* ---- nested_cr.c ---- */
 enum exit_action l2_cr_access(struct vcpu *v);
 
-/* ---- nested_ept12.c, nested_ept.c ---- */
-enum l2_fault {
-	L2_FAULT_FILLED,   /* ept02 has the page now */
-	L2_FAULT_REFLECT,  /* ept12 forbids it: EPT violation of L1 */
-	L2_FAULT_MISCONFIG,/* ept12 is malformed */
-	L2_FAULT_OURS,     /* allowed by L1, but neither RAM nor a passed-through page of L1 */
-	L2_FAULT_FURTHER_OUT, /* refused by the tables of a level further out: n->far */
-	L2_FAULT_NO_MEMORY,
-	L2_FAULT_LOG_FULL, /* a flag would have to be set, and L1's page-modification log has no room */
-};
-#define PML_ENTRIES 512
-/* What tells one ept12 from another: root, accessed and dirty flags, mode-based execute control. */
-#define EPT12_MBE BIT(0)
-/* L2 without EPT has L1's addresses as they are. Never a root: no processor has RAM there. */
-#define EPT12_IDENTITY EPT_ADDR
-static inline u64 ept12_key(const struct vmcs12 *f)
-{
-	if (!proc2_12(f, PROC2_EPT))
-		return EPT12_IDENTITY;
-	return (f->EPTP & (EPT_ADDR | EPTP_AD)) | (proc2_12(f, PROC2_MBE) ? EPT12_MBE : 0);
-}
-struct ept12_walk {
-	u64 l1_gpa;
-	u64 size;                  /* of the leaf, or of what is certainly not translated */
-	u32 perm, memtype;
-	bool ipat, dirty;
-	bool unflagged;            /* of a translation: some entry has no accessed flag yet */
-	enum l2_fault result;
-	u32 last;                  /* of a translation: the leaf is entry[last] */
-	u64 *entry[EPT12_LEVELS];  /* in L1's memory, top first */
-};
-/*
- * Walk ept12 in L1's memory. result: REFLECT (not present), MISCONFIG or FILLED (a translation; perm may still forbid). l1_gpa, memtype,
- * ipat, dirty: of a translation.
- */
-void ept12_walk(struct vcpu *v, u64 key, u64 l2_gpa, struct ept12_walk *w);
-/* Forget where L1's tables were found. */
-void ept12_forget(struct nested *n);
-/*
- * Set the accessed flags of what was walked, and with write the dirty flag of the leaf and its line in the log, if L1 asks for them.
- * False: the log is full, and nothing has been set.
- */
-bool ept12_mark(struct vcpu *v, u64 l2_gpa, struct ept12_walk *w, bool write);
-/*
- * Bits of the qualification that say what the access was; 5:3 say what ept12 would have allowed (SDM 3C, Exit Qualification for EPT
- * Violations).
- */
-#define EPT_QUAL_ACCESS (EPT_RWX | EPT_QUAL_LINEAR_VALID | EPT_QUAL_TRANSLATED | EPT_QUAL_NMI_UNBLOCK)
-static inline u64 ept12_qualification(u64 q, u32 perm12)
-{
-	return (q & EPT_QUAL_ACCESS) | FIELD_PREP(EPT_QUAL_PERMS, perm12 & EPT_RWX) | (perm12 & EPT_EXEC_USER ? EPT_QUAL_PERM_USER : 0);
-}
-enum l2_fault ept02_fault(struct vcpu *v, u64 l2_gpa, u64 qualification, u32 *perm12);
-/* The ept02 for the current vmcs12, made if necessary; NULL: no memory. Sets n->ept. */
-struct ept02 *ept02_select(struct vcpu *v);
-/* The same, where vmcs12 has an EPT at all; else NULL. */
-struct ept02 *ept02_running(struct vcpu *v);
-/* Tables of the engines above n rest on ours: they go with them. Precondition: no vmcs02 of theirs is loaded. */
-void ept02_drop_above(struct nested *n);
-/* There is one, and vmcs02 names it. */
-static inline bool ept02_settled(const struct nested *n) { return !n->ept_selected && n->ept && n->ept->pt.root.v != HPA_NONE.v; }
-u64 ept02_pointer(const struct nested *n, struct vm *vm);
-u64 ept02_pointer_of(const struct ept02 *e);
-/*
- * L1 may have cleared dirty flags again while it handled an exit. Without INVEPT a processor may or may not notice; most do, because
- * they cache little across an exit and an entry, and software counts on it. So do we, for the pages that became dirty last.
- */
-void ept02_recheck(struct vcpu *v);
-/* The table of a key, whether L2 runs by it or not; made if necessary. NULL: no memory. */
-struct ept02 *ept02_of(struct vcpu *v, u64 key);
-/*
- * Compose [gpa, gpa + len) as far as ept12 maps it, leaf by leaf, *leaves at most. Bytes composed now or before. Sets no flags in ept12:
- * what has none is left out.
- */
-u64 ept02_premap(struct vcpu *v, struct ept02 *e, u64 gpa, u64 len, u32 *leaves);
-/* Forget one (eptp12) or all composed tables and what the CPU cached of them. */
-void ept02_drop(struct vcpu *v, u64 eptp12);
-void ept02_drop_all(struct vcpu *v);
-void ept02_free_all(struct vcpu *v);
-
-/* ---- nested_premap.c ---- */
-/* A table starts: compose what is declared for it. */
-void premap_start(struct vcpu *v, struct ept02 *e);
-/* They took too much memory, or VMX operation ends. */
-void premap_forget_all(struct nested *n);
-
-/* ---- nested_vpid.c ---- */
-void vpid_create(struct nested *n);
-/* Set n->vpid02 for an entry with this VPID of L1's (0: without); flushed if it was another one's. On the CPU that enters. */
-void vpid_select(struct nested *n, u16 vpid12);
-/* INVVPID of L1. */
-void vpid_forget(struct nested *n, u16 vpid12);
-void vpid_forget_all(struct nested *n);
-
 /* ---- nested_irq.c ---- */
 /* PIR of L2's descriptor into its virtual-APIC page and RVI. Precondition: vmcs02 loaded. */
 void irq_drain_l2(struct vcpu *v);
@@ -553,5 +413,8 @@ void shadow_detach(struct vcpu *v);
 /* What L1 wrote -> v12; v12 -> what L1 will read. vmcs01 loaded. */
 void shadow_to_v12(struct vcpu *v);
 void shadow_from_v12(struct vcpu *v);
+
+#include "vmx/nested_chain.h"
+#include "vmx/nested_ept.h"
 
 #endif

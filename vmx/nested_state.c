@@ -1,8 +1,8 @@
 /*
- * L2's state between vmcs12 and vmcs02, and the fields of vmcs02 that come from the merge.
+ * Entry: L2's state from vmcs12 into vmcs02, and the fields of vmcs02 that come from the merge.
  *
- * Invariant: a group of fields that is not in n->dirty is in vmcs02 what v12 says (merged where the merge has a say); while
- * in02_valid, n->in02 equals vmcs02 for the fields that go through put(). No address of vmcs12 is put into vmcs02 but through
+ * Invariant: a group of fields that is not in n->dirty is in vmcs02 what v12 says (merged where the merge has a say); for in02
+ * see nested_put.h. No address of vmcs12 is put into vmcs02 but through
  * l1_gpa_to_hpa.
  */
 #include <string.h>
@@ -10,50 +10,10 @@
 #include "core/irq.h"
 #include "core/trace.h"
 #include "core/x86.h"
-#include "vmx/nested_priv.h"
+#include "vmx/nested_put.h"
 #include "vmx/posting.h"
 #include "vmx/vlapic.h"
-#include "vmx/vmcs.h"
 
-/* Guest state that goes both ways as it is: what nearly every exit changes, the segments, the rest. */
-#define HOT_STATE(F) \
-	F(GUEST_RIP) F(GUEST_RSP) F(GUEST_RFLAGS) F(GUEST_PENDING_DBG) F(GUEST_INTERRUPTIBILITY)
-#define SEGMENT_STATE(F) \
-	F(GUEST_ES_SEL) F(GUEST_CS_SEL) F(GUEST_SS_SEL) F(GUEST_DS_SEL) F(GUEST_FS_SEL) F(GUEST_GS_SEL) F(GUEST_LDTR_SEL) \
-	F(GUEST_TR_SEL) F(GUEST_ES_LIMIT) F(GUEST_CS_LIMIT) F(GUEST_SS_LIMIT) F(GUEST_DS_LIMIT) F(GUEST_FS_LIMIT) \
-	F(GUEST_GS_LIMIT) F(GUEST_LDTR_LIMIT) F(GUEST_TR_LIMIT) F(GUEST_GDTR_LIMIT) F(GUEST_IDTR_LIMIT) F(GUEST_ES_AR) \
-	F(GUEST_CS_AR) F(GUEST_SS_AR) F(GUEST_DS_AR) F(GUEST_FS_AR) F(GUEST_GS_AR) F(GUEST_LDTR_AR) F(GUEST_TR_AR) \
-	F(GUEST_ES_BASE) F(GUEST_CS_BASE) F(GUEST_SS_BASE) F(GUEST_DS_BASE) F(GUEST_FS_BASE) F(GUEST_GS_BASE) \
-	F(GUEST_LDTR_BASE) F(GUEST_TR_BASE) F(GUEST_GDTR_BASE) F(GUEST_IDTR_BASE)
-#define REGISTER_STATE(F) F(GUEST_SYSENTER_CS) F(GUEST_SYSENTER_ESP) F(GUEST_SYSENTER_EIP) F(GUEST_CR3)
-/* Where vmcs02 differs from vmcs12: read back into in02. */
-#define MERGED_STATE(F) \
-	F(GUEST_CR0) F(GUEST_CR4) F(CR0_READ_SHADOW) F(CR4_READ_SHADOW) F(GUEST_EFER) F(ENTRY_CONTROLS) F(GUEST_DR7) \
-	F(GUEST_DEBUGCTL) F(GUEST_PAT) F(GUEST_ACTIVITY)
-/* Controls that are L1's alone and always exist in the hardware. */
-#define OWN_CONTROLS(F) \
-	F(PF_ERROR_MASK) F(PF_ERROR_MATCH) F(CR3_TARGET_COUNT) F(CR3_TARGET_0) F(CR3_TARGET_1) F(CR3_TARGET_2) F(CR3_TARGET_3)
-
-/* A whole list from v12 (f) into vmcs02, and back (n). */
-#define WRITE_HW(name) vmwrite_again(VMCS_##name, f->name);
-#define WRITE_MEMORY(name) vmwrite_memory(VMCS_##name, f->name);
-#define READ_HW(name) vmread_again_to(VMCS_##name, to->name);
-#define READ_MEMORY(name) to->name = vmread_memory(VMCS_##name);
-#define WRITE_ALL(LIST) do { if (vmcs_in_memory) { LIST(WRITE_MEMORY) } else { LIST(WRITE_HW) } } while (0)
-#define READ_ALL(LIST) do { if (vmcs_in_memory) { LIST(READ_MEMORY) } else { LIST(READ_HW) } } while (0)
-
-static __inline_always void put(struct nested *n, enum vmcs_field enc, u64 *held, u64 value)
-{
-	if (__builtin_expect(n->in02_valid && *held == value, 1))
-		return;
-	vmwrite(enc, value);
-	*held = value;
-}
-#define PUT(n, name, value) put(n, VMCS_##name, &(n)->in02.name, value)
-/* Read a field back: in02 and the return value. */
-#define GET(n, name) ((n)->in02.name = vmread(VMCS_##name))
-
-/* ---- entry ---- */
 u64 state_cr0_owned(const struct vcpu *v) { return vcpu_cr0_owned(v) & ~(CR0_PE | CR0_PG | CR0_WP); }
 u64 state_cr4_owned(const struct vcpu *v) { return vcpu_cr4_owned(v) & ~(CR4_PAE | CR4_PSE | CR4_OSXSAVE | CR4_PKE); }
 
@@ -438,97 +398,4 @@ void state_enter(struct vcpu *v)
 	n->in02_valid = true;
 	n->dirty = 0;
 	n->ran = false;
-}
-
-/* ---- exit ---- */
-static void save_optional(struct nested *n)
-{
-	struct vmcs12 *f = &n->v12;
-
-	f->GUEST_ACTIVITY = n->l2_halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE;
-	if (f->EXIT_CONTROLS & EXIT_SAVE_DEBUG) {
-		f->GUEST_DR7 = n->in02.GUEST_DR7;
-		f->GUEST_DEBUGCTL = n->in02.GUEST_DEBUGCTL;
-	}
-	if (f->EXIT_CONTROLS & EXIT_SAVE_PAT)
-		f->GUEST_PAT = n->in02.GUEST_PAT;
-	if (proc2_12(f, PROC2_VIRT_INT))
-		f->GUEST_INTERRUPT_STATUS = GET(n, GUEST_INTERRUPT_STATUS);
-	if (pin12(f, PIN_PREEMPTION_TIMER)) {
-		GET(n, PREEMPTION_TIMER);
-		if (f->EXIT_CONTROLS & EXIT_SAVE_PREEMPTION)
-			f->PREEMPTION_TIMER = n->in02.PREEMPTION_TIMER;
-	}
-}
-
-static void save_pdptes(struct nested *n)
-{
-	struct vmcs12 *f = &n->v12;
-
-	GET(n, GUEST_PDPTE0);
-	GET(n, GUEST_PDPTE1);
-	GET(n, GUEST_PDPTE2);
-	GET(n, GUEST_PDPTE3);
-	if (!proc2_12(f, PROC2_EPT)) /* then they are not part of vmcs12's state */
-		return;
-	f->GUEST_PDPTE0 = n->in02.GUEST_PDPTE0;
-	f->GUEST_PDPTE1 = n->in02.GUEST_PDPTE1;
-	f->GUEST_PDPTE2 = n->in02.GUEST_PDPTE2;
-	f->GUEST_PDPTE3 = n->in02.GUEST_PDPTE3;
-}
-
-static void save_control_registers(struct nested *n)
-{
-	struct vmcs12 *f = &n->v12;
-
-	f->GUEST_CR0 = merge_cr_back(n->in02.GUEST_CR0, n->in02.CR0_READ_SHADOW, f->GUEST_CR0, f->CR0_MASK, n->cr0_owned02);
-	f->GUEST_CR4 = merge_cr_back(n->in02.GUEST_CR4, n->in02.CR4_READ_SHADOW, f->GUEST_CR4, f->CR4_MASK, n->cr4_owned02);
-	if (f->EXIT_CONTROLS & EXIT_SAVE_EFER)
-		f->GUEST_EFER = n->in02.GUEST_EFER;
-	if (nested_caps.misc & VMX_MISC_EFER_LMA) {
-		f->ENTRY_CONTROLS &= ~ENTRY_IA32E;
-		f->ENTRY_CONTROLS |= n->in02.GUEST_EFER & EFER_LMA ? ENTRY_IA32E : 0;
-	}
-}
-
-/* Segments go straight into L1's page where there is one: v12 does not need them before all checks are made anew. */
-static void save_segments(struct nested *n)
-{
-	struct vmcs12 *to = &n->v12;
-
-	if (!n->page || vmcs_in_memory) {
-		READ_ALL(SEGMENT_STATE);
-		return;
-	}
-#define READ_TO_PAGE(name) vmread_again_to(VMCS_##name, n->page->field[NEST_VMCS_SLOT(VMCS_##name)]);
-	SEGMENT_STATE(READ_TO_PAGE)
-	READ_HW(GUEST_CS_AR) /* check_plain looks at it */
-	n->segments_in_page = true;
-}
-
-static void save_rest(struct nested *n)
-{
-	struct vmcs12 *to = &n->v12;
-
-	READ_ALL(HOT_STATE);
-	READ_ALL(REGISTER_STATE);
-	to = &n->in02;
-	READ_ALL(MERGED_STATE);
-}
-
-void state_save(struct vcpu *v)
-{
-	struct nested *n = v->nested;
-
-	save_segments(n);
-	save_rest(n);
-	n->rflags_saved = n->v12.GUEST_RFLAGS;
-	save_control_registers(n);
-	save_optional(n);
-	/* PDPTEs are in use with PAE paging only (SDM 3C, Saving Guest State); otherwise what vmcs02 holds is undefined. */
-	if ((n->v12.GUEST_CR0 & CR0_PG) && (n->v12.GUEST_CR4 & CR4_PAE) && !(n->in02.GUEST_EFER & EFER_LMA))
-		save_pdptes(n);
-	else
-		n->in02.GUEST_PDPTE0 = n->in02.GUEST_PDPTE1 = n->in02.GUEST_PDPTE2 = n->in02.GUEST_PDPTE3 = ~0ull;
-	n->in02_valid = true;
 }
