@@ -5,12 +5,12 @@
  * Invariant: all that we act on of a vmcs12 is in our own memory (struct vmcs12) before it is checked, and is not read
  * again from L1's memory afterwards. Addresses in it are translated through the VM's EPT at each VM entry.
  *
- * Files: fields (encodings) · cap (what L1 may use) · chain (flat nesting: engines above each other) · park (chains that wait) · life · fast (the shortest way) · region, page (VMCS regions and VMCS pages in L1's
- * memory) · link (what L2 does with what vmcs12 names) · insn, mem (VMX instructions and
- * their operands) · check_ctl, check_host, check_guest (VM-entry checks, one row per sentence of the SDM) · merge (pure: control
- * words, masks, bitmaps) · state, save (fields to and from vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host
- * (L1's host state) · cr (CR accesses of L2 that are ours) · ept12 (L1's tables) · ept (ept02) · premap (in advance) · vpid · irq ·
- * shadow.
+ * Files: fields (encodings) · cap (what L1 may use) · chain (flat nesting: engines above each other) · park (chains that
+ * wait) · life · fast (the shortest way) · region, page (VMCS regions and VMCS pages in L1's memory) · link (what L2 does
+ * with what vmcs12 names) · insn, mem (VMX instructions and their operands) · check_ctl, check_host, check_guest (VM-entry
+ * checks, one row per sentence of the SDM) · merge (pure: control words, masks, bitmaps) · state, save (fields to and from
+ * vmcs02) · entry · msr (MSR areas) · exit (who owns an exit) · reflect · host (L1's host state) · cr (CR accesses of L2 that
+ * are ours) · ept12 (L1's tables) · ept (ept02) · premap (in advance) · vpid · irq · shadow.
  */
 #ifndef VMX_NESTED_PRIV_H
 #define VMX_NESTED_PRIV_H
