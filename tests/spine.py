@@ -14,6 +14,7 @@ sys.path.insert(0, str(TESTS / "machine"))
 import canary   # noqa: E402
 import cpio     # noqa: E402
 import paths    # noqa: E402
+from machine import Ended   # noqa: E402
 
 GUEST_IP, HOST_IP, PORT = "10.0.0.2", "10.0.0.1", 5000
 GUEST_MIB, LEVEL_MIB = 64, 128
@@ -111,6 +112,15 @@ def bundle_of(stanza):
     guests = [guest_of(dict(own, **g)) for g in stanza.get("guests", [{}])]
     head = HEAD + ("\nfault_injection = on" if stanza.get("fault_injection") else "") + (TRACE if stanza.get("trace") else "")
     return bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1), head, stanza.get("inner_vmx", True))
+
+
+def good_end(m, limit=300):
+    """The machine ends by itself, with code 0."""
+    try:
+        code = m.wait(limit)
+    except Ended as e:
+        raise AssertionError(f"expected exit code 0, saw: {e}") from None
+    assert code == 0, f"expected exit code 0, saw {code}"
 
 
 # --- traffic ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The port taken and given back many times: at every level the balances after the last time are those after the first."""
 import spine
-from machine import Ended
 
 
 def of(m, level, section):
@@ -22,11 +21,7 @@ def check_level(m, level):
 
 
 def check(m):
-    try:
-        code = m.wait(600)
-    except Ended as e:
-        raise AssertionError(f"expected exit code 0, saw: {e}") from None
-    assert code == 0, f"expected exit code 0, saw {code}"
+    spine.good_end(m, 600)
     levels = [name for name in spine.level_names(m.reports) if name.split("/")[-1].startswith("L")]
     live = {level: check_level(m, level) for level in levels}
     assert len(live["L0"]) == 5, f"L0: expected 5 reports of the IOMMU, saw {live}"

@@ -7,7 +7,6 @@ import subprocess
 
 import paths
 import spine
-from machine import Ended
 
 POINT_LEN = 32
 
@@ -49,11 +48,7 @@ def check_balances(m, level, results, firsts):
 
 
 def check(m):
-    try:
-        code = m.wait(900)
-    except Ended as e:
-        raise AssertionError(f"expected exit code 0, saw: {e}") from None
-    assert code == 0, f"expected exit code 0, saw {code}"
+    spine.good_end(m, 900)
     results = [r.groups() for line in m.lines if (r := re.search(r"inject: level (\d+) point (.*): (fired|not reached)$", line))]
     total = [r for line in m.lines if (r := re.search(r"inject: (\d+) levels, (\d+) points, (\d+) fired, (\d+) not reached, 0 broken", line))]
     firsts = sum("refused the first opening" in line for line in m.lines)

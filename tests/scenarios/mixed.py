@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import spine
-from machine import Ended
 
 PEER = spine.TESTS / "peers" / "mesh_peer.py"
 COUNT = 20
@@ -74,11 +73,7 @@ def check(m):
         for g in guests:
             spine.ping(m, 3, words(g)["ip"])
     out = peer.communicate("stop\n", timeout=120)[0]
-    try:
-        code = m.wait(300)
-    except Ended as e:
-        raise AssertionError(f"expected exit code 0, saw: {e}") from None
-    assert code == 0, f"expected exit code 0, saw {code}"
+    spine.good_end(m)
     for g in guests:
         check_guest(m, g)
     check_wire(json.loads(out), guests)

@@ -5,7 +5,7 @@
 #ifndef TESTS_UNIT_NESTED_L1_H
 #define TESTS_UNIT_NESTED_L1_H
 
-#include "tests/unit/nested_hw.h"
+#include "tests/unit/nested_ram.h"
 
 #include <asm/prctl.h>
 #include <stdlib.h>
@@ -17,11 +17,8 @@
 #include "vmx/vlapic.h"
 
 /* ---- what the files under test stand on ---- */
-u64 host_direct_map_base; /* physical addresses are the test's own */
 struct vmx_caps vmx_caps;
 bool vmcs_in_memory = true;
-static s64 pages_left;       /* then the VM's limit is reached; negative: none */
-static u32 ept_flushes;
 static u64 declared_eptp;
 static u32 declared, features;
 static u64 declared_height;
@@ -29,55 +26,6 @@ static bool delegates;
 static const struct hc_entry *premap_entry;
 static bool offered;
 
-void *pages_alloc(struct mem_owner *owner, unsigned order)
-{
-	if (!pages_left)
-		return NULL;
-	pages_left -= pages_left > 0;
-	void *p = aligned_alloc(PAGE_SIZE << order, PAGE_SIZE << order);
-	memset(p, 0, PAGE_SIZE << order);
-	owner->pages += BIT(order);
-	return p;
-}
-
-void pages_free(struct mem_owner *owner, void *p, unsigned order)
-{
-	owner->pages -= BIT(order);
-	pages_left += pages_left >= 0;
-	free(p);
-}
-
-hpa_t vm_gpa_to_hpa(struct vm *vm, gpa_t gpa, u64 len)
-{
-	struct ptab_leaf l;
-	bool ram = ptab_walk(&vm->ept, gpa.v, &l) && (l.flags & VM_MAP_RAM) && len <= l.size - (gpa.v & (l.size - 1));
-
-	return ram ? l.pa : HPA_NONE;
-}
-
-int vm_read(struct vm *vm, gpa_t gpa, void *buf, u64 len)
-{
-	hpa_t a = vm_gpa_to_hpa(vm, gpa, len);
-
-	if (a.v == HPA_NONE.v)
-		return -EFAULT;
-	memcpy(buf, hpa_to_virt(a), len);
-	return 0;
-}
-
-int vm_write(struct vm *vm, gpa_t gpa, const void *buf, u64 len)
-{
-	hpa_t a = vm_gpa_to_hpa(vm, gpa, len);
-
-	if (a.v == HPA_NONE.v)
-		return -EFAULT;
-	memcpy(hpa_to_virt(a), buf, len);
-	return 0;
-}
-
-const struct ptab_fmt ept_fmt = { "EPT", EPT_RWX, EPT_PAGE, EPT_RWX, EPT_ADDR };
-u64 ept_pointer(const struct ptab *pt) { return pt->root.v | MEMTYPE_WB | FIELD_PREP(BITS(5, 3), 3); }
-void ept_flush_here(u64 eptp) { (void)eptp; ept_flushes++; }
 s64 ept_declare(u64 eptp, const struct nest_premap *range, u32 nr, u64 height)
 {
 	(void)range;
@@ -92,7 +40,6 @@ bool nested_vmx_on(const struct vcpu *v) { return v->nested_base->vmx_on; }
 void hypercall_bind(u32 nr, const struct hc_entry *e) { assert_int_equal(nr, HC_EPT_PREMAP); premap_entry = e; }
 bool nested_offers_pages(const struct vm *vm) { (void)vm; return offered; }
 bool check_eptp(const struct nested_caps *c, u64 eptp) { (void)c; return !(eptp & BITS(11, 7)); }
-void vmx_access_failed(bool write, u64 field, u64 value) { fail_msg("VMCS access %d %lx %lx", write, field, value); abort(); }
 u16 vcpu_alloc_vpid(void) { return 1; }
 void ept_flush_vpid(u16 vpid) { (void)vpid; }
 void vcpu_load_vmcs(struct vcpu *v, struct vmcs *m) { v->loaded = m; v->nested = m->engine ? m->engine : v->nested_base; }

@@ -20,9 +20,8 @@
 /* ---- the processor ---- */
 struct vmx_caps vmx_caps;
 bool vmcs_in_memory;
-u64 host_direct_map_base; /* physical addresses are the test's own */
 u64 model_tsc, model_cr2;
-u32 vpid_flushes, ept_flushes;
+u32 vpid_flushes;
 struct cpu cpus[MAX_CPUS];
 static struct nest_vmx_assist our_assist;
 const char vmx_exit_entry[1], vmx_exit_entry_nested[1], vmx_exit_entry_traced[1], vmx_exit_entry_nested_traced[1];
@@ -73,7 +72,6 @@ void vmwrite(enum vmcs_field field, u64 v)
 	current->field[FIELD_SLOT(field)] = v & width_mask[field_width(field)];
 }
 
-void vmx_access_failed(bool write, u64 field, u64 value) { fail_msg("VMCS access %d %lx %lx", write, field, value); abort(); }
 
 u64 rdtsc(void) { return model_tsc; }
 u64 rdmsr(u32 msr) { return msr; }
@@ -93,60 +91,10 @@ struct vcpu vcpu;
 struct vlapic vlapic;
 struct env env;
 u8 *ram;
-s64 pages_left;
 u32 killed, outer_has, requests, wakes;
 const char *killed_by;
 u64 tsc_khz(void) { return 1000000; }
 
-void *pages_alloc(struct mem_owner *owner, unsigned order)
-{
-	if (!pages_left)
-		return NULL;
-	pages_left -= pages_left > 0;
-	void *p = aligned_alloc(PAGE_SIZE << order, PAGE_SIZE << order);
-	memset(p, 0, PAGE_SIZE << order);
-	owner->pages += BIT(order);
-	return p;
-}
-
-void pages_free(struct mem_owner *owner, void *p, unsigned order)
-{
-	owner->pages -= BIT(order);
-	pages_left += pages_left >= 0;
-	free(p);
-}
-
-hpa_t vm_gpa_to_hpa(struct vm *of, gpa_t gpa, u64 len)
-{
-	struct ptab_leaf l;
-	bool is_ram = ptab_walk(&of->ept, gpa.v, &l) && (l.flags & VM_MAP_RAM) && len <= l.size - (gpa.v & (l.size - 1));
-
-	return is_ram ? l.pa : HPA_NONE;
-}
-
-int vm_read(struct vm *of, gpa_t gpa, void *buf, u64 len)
-{
-	hpa_t a = vm_gpa_to_hpa(of, gpa, len);
-
-	if (a.v == HPA_NONE.v)
-		return -EFAULT;
-	memcpy(buf, hpa_to_virt(a), len);
-	return 0;
-}
-
-int vm_write(struct vm *of, gpa_t gpa, const void *buf, u64 len)
-{
-	hpa_t a = vm_gpa_to_hpa(of, gpa, len);
-
-	if (a.v == HPA_NONE.v)
-		return -EFAULT;
-	memcpy(hpa_to_virt(a), buf, len);
-	return 0;
-}
-
-const struct ptab_fmt ept_fmt = { "EPT", EPT_RWX, EPT_PAGE, EPT_RWX, EPT_ADDR };
-u64 ept_pointer(const struct ptab *pt) { return pt->root.v | MEMTYPE_WB | FIELD_PREP(BITS(5, 3), 3); }
-void ept_flush_here(u64 eptp) { (void)eptp; ept_flushes++; }
 void ept_flush_vpid(u16 vpid) { (void)vpid; vpid_flushes++; }
 s64 ept_declare(u64 eptp, const struct nest_premap *range, u32 nr, u64 height) { (void)eptp, (void)range, (void)nr, (void)height; return 0; }
 u32 outer_features(void) { return outer_has; }

@@ -8,7 +8,7 @@
 #define TESTS_UNIT_NESTED_MACHINE_H
 
 #include "tests/conform/vectors.h"
-#include "tests/unit/nested_hw.h"
+#include "tests/unit/nested_ram.h"
 #include "vmx/vlapic.h"
 
 /* ---- L1's memory, by its physical addresses ---- */
@@ -40,8 +40,7 @@ extern struct vlapic vlapic;
 extern struct env env;          /* what L1 knows of its processor, for base_state */
 extern u8 *ram;
 extern u64 model_tsc, model_cr2;
-extern u32 vpid_flushes, ept_flushes;
-extern s64 pages_left;          /* until the VM's limit; negative: no limit */
+extern u32 vpid_flushes;
 extern u32 killed;              /* vcpu_kill has been called that often */
 extern const char *killed_by;   /* and why, last */
 extern u32 outer_has;           /* outer_features */
