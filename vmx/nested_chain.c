@@ -8,7 +8,8 @@
  *      vmcs01, vmcs02 ====> vmcs01, vmcs02 =======> vmcs01, vmcs02
  *
  * Invariant: while an engine is suspended, its vmcs02 holds all of its L2's state, and nothing but chain_continue or chain_forget ends
- * that; meanwhile it may be put aside with its chain (nested_park.c). What a level k that delegates is shown is an exit of its own L2, with that one's state at its last VMRESUME.
+ * that; meanwhile it may be put aside with its chain (nested_park.c). What a level k that delegates is shown is an exit of its own L2,
+ * with that one's state at its last VMRESUME.
  * No address of a vmcs12 reaches memory but through here.
  */
 #include <string.h>
@@ -104,10 +105,10 @@ static bool find_again(struct vcpu *v, struct nested *a)
 		a->moved = false;
 		a->assist_gpa = NEST_VMCS_NONE;
 		v->nested = a;
-		hpa_t page = a->page ? l1_gpa_to_hpa(v, a->current_gpa, PAGE_SIZE) : HPA_NONE;
+		struct nest_vmcs_page *page = a->page ? l1_page_at(v, a->current_gpa) : NULL;
 		v->nested = running;
-		if (page.v != HPA_NONE.v)
-			a->page = hpa_to_virt(page);
+		if (page)
+			a->page = page;
 		else
 			page_forget(a);
 	}
@@ -126,9 +127,8 @@ static void fetch_above(struct vcpu *v, struct nested *n)
 	if (!a || a->assist_gpa == n->delegate)
 		return;
 	v->nested = a;
-	hpa_t page = l1_gpa_to_hpa(v, ALIGN_DOWN(n->delegate, PAGE_SIZE), PAGE_SIZE);
+	a->assist = l1_page_at(v, ALIGN_DOWN(n->delegate, PAGE_SIZE));
 	v->nested = n;
-	a->assist = page.v == HPA_NONE.v ? NULL : hpa_to_virt(page);
 	a->assist_gpa = a->assist ? n->delegate : NEST_VMCS_NONE;
 }
 

@@ -47,6 +47,13 @@ bool unpark(struct vcpu *v, struct nest_vmcs_page *p, u64 gpa);
 /* ---- L1's memory, by its own physical addresses ---- */
 /* size bytes within one page; HPA_NONE: no RAM there. */
 hpa_t l1_gpa_to_hpa(struct vcpu *v, u64 gpa, u64 size);
+/* The whole page at gpa (aligned), where we have it; NULL: no RAM there. */
+static inline void *l1_page_at(struct vcpu *v, u64 gpa)
+{
+	hpa_t a = l1_gpa_to_hpa(v, gpa, PAGE_SIZE);
+
+	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
+}
 /* 2 MiB (gpa is aligned) that are one piece of our RAM, which L1 may write; HPA_NONE: they are not, or not known to be yet. */
 hpa_t l1_frame_to_hpa(struct vcpu *v, u64 gpa);
 /* 0, -EFAULT. */

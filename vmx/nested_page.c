@@ -14,13 +14,6 @@ static const u64 width_mask[4] = { 0xffff, ~0ull, 0xffffffff, ~0ull };
 
 #define SLOT(page, name) ((page)->field[NEST_VMCS_SLOT(VMCS_##name)])
 
-static void *map(struct vcpu *v, u64 gpa)
-{
-	hpa_t a = l1_gpa_to_hpa(v, gpa, PAGE_SIZE);
-
-	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
-}
-
 /* ---- from the page ---- */
 /* The fields of one group; 0: the hot ones. For a constant group only its loads remain. */
 static __inline_always void take_group(struct vmcs12 *f, const struct nest_vmcs_page *p, u32 group)
@@ -50,7 +43,7 @@ static void take(struct nested *n, u32 groups)
 static bool make_current(struct vcpu *v, u64 gpa)
 {
 	struct nested *n = v->nested;
-	struct nest_vmcs_page *p = region_gpa_ok(gpa) && gpa != n->vmxon_gpa ? map(v, gpa) : NULL;
+	struct nest_vmcs_page *p = region_gpa_ok(gpa) && gpa != n->vmxon_gpa ? l1_page_at(v, gpa) : NULL;
 
 	region_put(v);
 	if (!p || READ_ONCE(p->revision) != NEST_VMCS_REVISION || READ_ONCE(p->abort) || !unpark(v, p, gpa))
@@ -165,7 +158,7 @@ static s64 hc_vmx_assist(struct hc_call *c)
 	if (gpa != ~0ull) {
 		if (!IS_ALIGNED(gpa, PAGE_SIZE))
 			return -EINVAL;
-		page = map(v, gpa);
+		page = l1_page_at(v, gpa);
 		if (!page)
 			return -EFAULT;
 	}

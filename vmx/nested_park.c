@@ -24,13 +24,6 @@ static bool holds(const struct nested *n)
 	return false;
 }
 
-static struct nest_vmcs_page *page_at(struct vcpu *v, u64 gpa)
-{
-	hpa_t a = l1_gpa_to_hpa(v, gpa, PAGE_SIZE);
-
-	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
-}
-
 /* ---- what is over ---- */
 static void slot_forget(struct vcpu *v, struct parked *s);
 
@@ -77,7 +70,7 @@ void chain_forget(struct vcpu *v, struct nested *n)
 /* L1 has said that it is done with that page, or has made something else of it. */
 static bool slot_stale(struct vcpu *v, const struct parked *s)
 {
-	const struct nest_vmcs_page *p = page_at(v, s->page_gpa);
+	const struct nest_vmcs_page *p = l1_page_at(v, s->page_gpa);
 
 	return !p || READ_ONCE(p->further_in) != s->token || READ_ONCE(p->delegate) == NEST_VMCS_NONE;
 }

@@ -13,16 +13,9 @@ bool region_gpa_ok(u64 gpa)
 	return IS_ALIGNED(gpa, PAGE_SIZE) && !(gpa >> nested_caps.maxphyaddr);
 }
 
-static struct vmcs12_region *region_map(struct vcpu *v, u64 gpa)
-{
-	hpa_t a = l1_gpa_to_hpa(v, gpa, PAGE_SIZE);
-
-	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
-}
-
 u32 region_read_revision(struct vcpu *v, u64 gpa)
 {
-	const struct vmcs12_region *r = region_map(v, gpa);
+	const struct vmcs12_region *r = l1_page_at(v, gpa);
 
 	return r ? READ_ONCE(r->revision) : ~0u;
 }
@@ -49,7 +42,7 @@ static void clean(struct vmcs12 *f)
 
 struct vmcs12 *region_data(struct vcpu *v, u64 gpa)
 {
-	struct vmcs12_region *r = region_map(v, gpa);
+	struct vmcs12_region *r = l1_page_at(v, gpa);
 
 	return r ? &r->data : v->nested->dummy_page;
 }
@@ -57,7 +50,7 @@ struct vmcs12 *region_data(struct vcpu *v, u64 gpa)
 void region_load(struct vcpu *v, u64 gpa)
 {
 	struct nested *n = v->nested;
-	const struct vmcs12_region *r = region_map(v, gpa);
+	const struct vmcs12_region *r = l1_page_at(v, gpa);
 
 	if (r) {
 		memcpy(&n->v12, &r->data, sizeof(n->v12));
@@ -84,7 +77,7 @@ void region_put(struct vcpu *v)
 		return;
 	}
 	shadow_detach(v);
-	struct vmcs12_region *r = region_map(v, n->current_gpa);
+	struct vmcs12_region *r = l1_page_at(v, n->current_gpa);
 	if (r) {
 		memcpy(&r->data, &n->v12, sizeof(n->v12));
 		WRITE_ONCE(r->launched, n->launched12);
@@ -94,7 +87,7 @@ void region_put(struct vcpu *v)
 
 void region_clear_launched(struct vcpu *v, u64 gpa)
 {
-	struct vmcs12_region *r = region_map(v, gpa);
+	struct vmcs12_region *r = l1_page_at(v, gpa);
 
 	if (r)
 		WRITE_ONCE(r->launched, 0);
@@ -103,7 +96,7 @@ void region_clear_launched(struct vcpu *v, u64 gpa)
 /* A VMX abort leaves the processor in shutdown until RESET: L1 cannot go on (SDM 3C, VMX Aborts). */
 void region_abort(struct vcpu *v, enum vmx_abort why)
 {
-	struct vmcs12_region *r = region_map(v, v->nested->current_gpa);
+	struct vmcs12_region *r = l1_page_at(v, v->nested->current_gpa);
 
 	if (r)
 		WRITE_ONCE(r->abort, (u32)why);

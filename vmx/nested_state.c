@@ -244,9 +244,7 @@ static void put_pdptes(struct nested *n)
 
 static const u64 *l1_page(struct vcpu *v, bool used, u64 gpa)
 {
-	hpa_t a = used ? l1_gpa_to_hpa(v, gpa, PAGE_SIZE) : HPA_NONE;
-
-	return a.v == HPA_NONE.v ? NULL : hpa_to_virt(a);
+	return used ? l1_page_at(v, gpa) : NULL;
 }
 
 static void merge_io(struct vcpu *v, u32 half, u64 gpa)
