@@ -113,6 +113,12 @@ UNIT_TESTS += uplink
 UNIT_uplink_SRCS = nic/uplink.c
 UNIT_upstream_SRCS = nic/upstream.c $(NIC_FAKES)
 
+# The extender's codecs: one set of properties for all.
+CODEC_SRCS := nic/ecp.c nic/etag.c nic/lldp.c nic/pe_csp_pdu.c nic/vdp_pdu.c tests/unit/codecs.c
+CODEC_TESTS := ecp etag lldp pe_csp_pdu vdp_pdu
+UNIT_TESTS += $(CODEC_TESTS)
+$(foreach t,$(CODEC_TESTS),$(eval UNIT_$(t)_SRCS = $(CODEC_SRCS)))
+
 UNIT_TESTS += state port_mode
 UNIT_state_SRCS = nic/state.c
 UNIT_port_mode_SRCS = nic/port_mode.c nic/port_state.c nic/state.c tests/unit/log.c
