@@ -198,6 +198,9 @@ UNIT_apic_CFLAGS = -Itests/unit/cpu_model
 FUZZ_TESTS := state vnet
 FUZZ_state_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES) nic/state.c
 FUZZ_vnet_SRCS = $(VNET_UNDER_TEST)
+# What the wire brings: small and quick, so they get more inputs.
+FUZZ_CODECS := $(CODEC_TESTS)
+$(foreach t,$(FUZZ_CODECS),$(eval FUZZ_$(t)_SRCS = $(CODEC_SRCS) tests/fuzz/panic.c))
 
 # ---- flags ----
 
@@ -223,6 +226,8 @@ UNIT_CFLAGS = -std=gnu11 -O1 -g $(WARN) -fno-strict-aliasing -fsanitize=address,
 	-DNESTLING_HOST_TEST
 FUZZ_RUNS = 20000
 FUZZ_RUNS_LONG = 1000000
+FUZZ_CODEC_RUNS = $(FUZZ_RUNS)
+FUZZ_CODEC_RUNS_LONG = 2500000
 
 # ---- what to do ----
 
@@ -263,20 +268,23 @@ run: all machine ## boot Nestling in Nestling with a guest on a virtual function
 	@python3 tests/main_run.py
 
 UNIT_PROGRAMS = $(UNIT_TESTS:%=$(B)/unit/test_%)
-FUZZ_PROGRAMS = $(FUZZ_TESTS:%=build/fuzz/fuzz_%)
+FUZZ_CODEC_PROGRAMS = $(FUZZ_CODECS:%=build/fuzz/fuzz_%)
+FUZZ_PROGRAMS = $(FUZZ_TESTS:%=build/fuzz/fuzz_%) $(FUZZ_CODEC_PROGRAMS)
 # The unit tests that link the nested engine, once more: without ASan, with counters.
 COVERAGE_TESTS = $(foreach t,$(UNIT_TESTS),$(if $(filter vmx/nested_%,$(UNIT_$(t)_SRCS)),$(t)))
 COVERAGE_PROGRAMS = $(COVERAGE_TESTS:%=build/coverage/test_%)
 COVERAGE = python3 tests/unit/coverage.py --goal $(COVERAGE_GOAL) vmx/nested_ $(COVERAGE_PROGRAMS)
 COVERAGE_GOAL = 95
 QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' '$(COVERAGE)' \
-	'python3 tests/fuzz/run.py $(FUZZ_RUNS) $(FUZZ_PROGRAMS)' 'python3 tests/machine/test_machine.py' \
+	'python3 tests/fuzz/run.py $(FUZZ_RUNS) $(filter-out $(FUZZ_CODEC_PROGRAMS),$(FUZZ_PROGRAMS))' \
+	'python3 tests/fuzz/run.py $(FUZZ_CODEC_RUNS) $(FUZZ_CODEC_PROGRAMS)' 'python3 tests/machine/test_machine.py' \
 	'python3 tests/test_trace.py'
 
 test: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## all tests: style, unit tests, scenarios on the test machine
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py'
 
 test-long: FUZZ_RUNS = $(FUZZ_RUNS_LONG)
+test-long: FUZZ_CODEC_RUNS = $(FUZZ_CODEC_RUNS_LONG)
 test-long: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## the same with the scenarios that take long
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py --long'
 
@@ -292,7 +300,7 @@ unit: $(UNIT_PROGRAMS) ## unit tests only
 coverage: $(COVERAGE_PROGRAMS) ## lines of vmx/nested_* that the unit tests run; build/coverage/*.gcov shows which
 	@$(COVERAGE)
 
-fuzz: $(FUZZ_PROGRAMS) ## libFuzzer on what guests hand us; FUZZ_RUNS=inputs for each program
+fuzz: $(FUZZ_PROGRAMS) ## libFuzzer on what guests and the wire hand us; FUZZ_RUNS=inputs for each program
 	@python3 tests/fuzz/run.py $(FUZZ_RUNS) $(FUZZ_PROGRAMS)
 
 both: all
@@ -433,6 +441,6 @@ build/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1)_SRCS) $(HEADERS)
 	@echo "  FUZZ    $$<"
 	@clang $(UNIT_CFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.c,$$^)
 endef
-$(foreach t,$(FUZZ_TESTS),$(eval $(call fuzz_rule,$(t))))
+$(foreach t,$(FUZZ_TESTS) $(FUZZ_CODECS),$(eval $(call fuzz_rule,$(t))))
 
 -include $(patsubst %.o,%.d,$(KERNEL_OBJS) $(PLUGIN_OBJS) $(EFI_OBJS) $(GUEST_OBJS))

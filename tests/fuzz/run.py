@@ -3,6 +3,8 @@
 
 Usage: run.py RUNS PROGRAM...
 
+fuzz_NAME begins with what seeds/NAME.txt has, if there is such a file: an input a line, in hexadecimal, lines with # are comments.
+
 Invariant: a program passes if it did exactly RUNS inputs and found nothing; an input that breaks it is kept beside the program.
 """
 import re
@@ -15,10 +17,25 @@ MAX_LEN = 1024
 PER_SECOND = 100  # inputs that even a busy machine does
 
 
+def seeds(program):
+    """libFuzzer's option that names the files with what it begins with; written anew each time, beside the program."""
+    source = Path(__file__).parent / "seeds" / (Path(program).name.removeprefix("fuzz_") + ".txt")
+    if not source.exists():
+        return []
+    folder = Path(f"{program}-seeds")
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    lines = [line for line in source.read_text().splitlines() if line and not line.startswith("#")]
+    for number, line in enumerate(lines):
+        (folder / f"{number:03}").write_bytes(bytes.fromhex(line.replace(" ", "")))
+    return ["-seed_inputs=" + ",".join(str(f) for f in sorted(folder.iterdir()))]
+
+
 def fuzz(program, runs):
     """True if it passed; prints a line, and the end of its output if not."""
     command = [program, f"-runs={runs}", f"-seed={SEED}", f"-max_len={MAX_LEN}", "-len_control=0", "-print_final_stats=1",
-               f"-artifact_prefix={program}-"]
+               f"-artifact_prefix={program}-", *seeds(program)]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               errors="replace", timeout=60 + runs / PER_SECOND)

@@ -1,0 +1,14 @@
+/*
+ * libFuzzer: ECP's header from the wire (nic/ecp.c). An input is a PDU.
+ *
+ * Invariant that is tested: codec_any_bytes() of tests/unit/codecs.h.
+ */
+#include "tests/unit/codecs.h"
+
+int LLVMFuzzerTestOneInput(const u8 *bytes, size_t len);
+
+int LLVMFuzzerTestOneInput(const u8 *bytes, size_t len)
+{
+	codec_any_bytes(&codec_ecp, bytes, (u32)len, NULL, NULL);
+	return 0;
+}
