@@ -202,6 +202,9 @@ FUZZ_vnet_SRCS = $(VNET_UNDER_TEST)
 FUZZ_CODECS := $(CODEC_TESTS)
 $(foreach t,$(FUZZ_CODECS),$(eval FUZZ_$(t)_SRCS = $(CODEC_SRCS) tests/fuzz/panic.c))
 
+# What tshark reads: a frame of every class that the codecs make.
+FRAMES_PROGRAM = $(B)/unit/frames
+
 # ---- flags ----
 
 WARN = -Wall -Wextra -Wshadow -Wmissing-prototypes -Werror
@@ -278,20 +281,20 @@ COVERAGE_GOAL = 95
 QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' '$(COVERAGE)' \
 	'python3 tests/fuzz/run.py $(FUZZ_RUNS) $(filter-out $(FUZZ_CODEC_PROGRAMS),$(FUZZ_PROGRAMS))' \
 	'python3 tests/fuzz/run.py $(FUZZ_CODEC_RUNS) $(FUZZ_CODEC_PROGRAMS)' 'python3 tests/machine/test_machine.py' \
-	'python3 tests/test_trace.py'
+	'python3 tests/test_trace.py' 'python3 tests/frames/test_frames.py $(FRAMES_PROGRAM) build/codecs.pcap'
 
-test: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## all tests: style, unit tests, scenarios on the test machine
+test: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) $(FRAMES_PROGRAM) machine linux ## all tests: style, unit tests, scenarios on the test machine
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py'
 
 test-long: FUZZ_RUNS = $(FUZZ_RUNS_LONG)
 test-long: FUZZ_CODEC_RUNS = $(FUZZ_CODEC_RUNS_LONG)
-test-long: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) machine linux ## the same with the scenarios that take long
+test-long: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) $(FRAMES_PROGRAM) machine linux ## the same with the scenarios that take long
 	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py --long'
 
 .PHONY: linux
 linux: $(LINUX_PARTS)
 
-check: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) sizes ## quick: gcc and clang builds, unit tests, style, sizes
+check: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) $(FRAMES_PROGRAM) sizes ## quick: gcc and clang builds, unit tests, style, sizes
 	@python3 tests/total.py $(QUICK_TESTS)
 
 unit: $(UNIT_PROGRAMS) ## unit tests only
@@ -442,5 +445,10 @@ build/fuzz/fuzz_$(1): tests/fuzz/fuzz_$(1).c $(FUZZ_$(1)_SRCS) $(HEADERS)
 	@clang $(UNIT_CFLAGS) -fsanitize=fuzzer -o $$@ $$(filter %.c,$$^)
 endef
 $(foreach t,$(FUZZ_TESTS) $(FUZZ_CODECS),$(eval $(call fuzz_rule,$(t))))
+
+$(FRAMES_PROGRAM): tests/frames/frames.c $(CODEC_SRCS) $(HEADERS)
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	@$(CC) $(UNIT_CFLAGS) -o $@ $(filter %.c,$^)
 
 -include $(patsubst %.o,%.d,$(KERNEL_OBJS) $(PLUGIN_OBJS) $(EFI_OBJS) $(GUEST_OBJS))

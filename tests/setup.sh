@@ -21,7 +21,7 @@ HOST_PACKAGES=(
     gnu-efi
     fdisk grub-common grub-efi-amd64-bin grub-pc-bin mtools xorriso
     libclang-rt-dev libcmocka-dev
-    iproute2 iputils-ping
+    iproute2 iputils-ping tshark
 )
 # What makes the test machine: from trixie, wherever that is installed.
 MACHINE_PACKAGES=(
