@@ -34,7 +34,10 @@ enum vdp_filter_format { VDP_FILTER_VID = 1, VDP_FILTER_MAC_VID, VDP_FILTER_GROU
 #define VDP_ERROR BITS(3, 0)   /* enum vdp_error */
 #define VDP_STATUS_MASK BITS(6, 0)
 
-/* 802.1Q's names: Success, Invalid format, Insufficient resources, Unable to contact VSI manager, Other failure, Invalid VID, GroupID or MAC address. */
+/*
+ * 802.1Q's names: Success, Invalid format, Insufficient resources, Unable to contact VSI manager, Other failure, Invalid VID, GroupID or
+ * MAC address.
+ */
 enum vdp_error {
 	VDP_SUCCESS,
 	VDP_INVALID_FORMAT,
@@ -74,7 +77,10 @@ struct vdp_pdu {
 /* Is it an answer to what we asked? A bridge's DeAssoc without VDP_ACK is not: it is the bridge's own. */
 static inline bool vdp_is_response(const struct vdp_vsi *v) { return v->status & VDP_ACK; }
 
-/* A PDU with End, which lldpad needs. Its length; -EINVAL: a field out of range, no VSI or too many; -ENOSPC: no room. */
+/*
+ * A PDU with End. lldpad sends none, but as receiver looks for it, into what an earlier frame left where there is none. The PDU's length;
+ * -EINVAL: a field out of range, no VSI or too many; -ENOSPC: no room.
+ */
 int vdp_build(u8 *pdu, u32 room, const struct vdp_pdu *p);
 /*
  * 0; -EINVAL: cut short, Manager ID not first or twice, no association TLV, a number out of range, entries that do not fill their TLV;

@@ -44,7 +44,7 @@ static void bytes(void **state)
 	assert_true(codec_lldp.equal(&said, &l));
 }
 
-/* As lldpad's bridge says it: bridge mode, its own delays. */
+/* As lldpad's bridge says it at first: bridge mode, its own delays. */
 static void a_bridge(void **state)
 {
 	(void)state;

@@ -57,6 +57,30 @@ static void request_and_response(void **state)
 	assert_true(vdp_is_response(&p.vsi[0]));
 }
 
+/* What lldpad 1.1 has on the wire: a station's PreAssoc and the bridge's answer; its refusal of a filter with a group that we asked for. */
+static void as_lldpad_does(void **state)
+{
+	(void)state;
+#define LLDPAD 0x0a, 0x10, 'b', 'l', 'a', 'b', 'l', 'a', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
+#define PREASSOC(status) 0x02, 0x21, status, 0, 0, 5, 1, 5, 0x11, 0x22, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1, 2, 0, 0, 0, 0, 7, 0, 100
+#define REFUSAL 0x06, 0x1f, 0x42, 0, 0, 5, 1, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 7, 3, 0, 1, 1, 2, 3, 4, 0, 100
+	static const u8 asked[] = { LLDPAD, PREASSOC(0) }, answered[] = { LLDPAD, PREASSOC(0x40) };
+	static const u8 refused[] = { MANAGER, REFUSAL };
+	static struct vdp_pdu p;
+	u8 out[256];
+	assert_int_equal(codec_parse(&codec_vdp, asked, sizeof(asked), &p), 0);
+	assert_memory_equal(p.manager, "blabla", 7);
+	assert_true(p.vsi[0].type == VDP_PREASSOC && !vdp_is_response(&p.vsi[0]) && p.vsi[0].vsi_type == 5);
+	assert_true(p.vsi[0].filter_format == VDP_FILTER_MAC_VID && p.vsi[0].nr_filters == 1 && p.vsi[0].filter[0].vid == 100);
+	assert_int_equal(vdp_build(out, sizeof(out), &p), sizeof(asked) + 2);
+	assert_memory_equal(out, asked, sizeof(asked));
+	assert_int_equal(codec_parse(&codec_vdp, answered, sizeof(answered), &p), 0);
+	assert_true(vdp_is_response(&p.vsi[0]) && (p.vsi[0].status & VDP_ERROR) == VDP_SUCCESS);
+	assert_int_equal(codec_parse(&codec_vdp, refused, sizeof(refused), &p), 0);
+	assert_true(vdp_is_response(&p.vsi[0]) && (p.vsi[0].status & VDP_ERROR) == VDP_INSUFFICIENT_RESOURCES);
+	assert_int_equal(p.vsi[0].filter[0].group, 0x01020304);
+}
+
 static void filters(void **state)
 {
 	(void)state;
@@ -135,6 +159,7 @@ static void no_filters(void **state)
 	assert_int_equal(PARSED(MANAGER, VSI(4, 25, 0), 1, 0, 0, END), 0);
 	assert_int_equal(got.vsi[0].nr_filters, 0);
 	assert_int_equal(PARSED(MANAGER, VSI(4, 24, 0), 1, 0, END), -EINVAL);
+	assert_int_equal(PARSED(MANAGER, VSI(4, 24, 0), 1, 0), -EINVAL); /* its number would lie behind the PDU */
 }
 
 static void reserved_bit_does_not_matter(void **state)
@@ -180,7 +205,8 @@ static void out_of_range(void **state)
 	(void)state;
 	u8 pdu[256];
 	struct vdp_pdu p;
-#define REFUSED(field, value) (p = pdu_of(VDP_ASSOC, 0, VDP_FILTER_VID), p.vsi[0].field = (value), 			       assert_int_equal(vdp_build(pdu, sizeof(pdu), &p), -EINVAL))
+#define REFUSED(field, value) \
+	(p = pdu_of(VDP_ASSOC, 0, VDP_FILTER_VID), p.vsi[0].field = (value), assert_int_equal(vdp_build(pdu, sizeof(pdu), &p), -EINVAL))
 	REFUSED(type, 0);
 	REFUSED(type, 5);
 	REFUSED(status, 0x80);
@@ -209,6 +235,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(request_and_response),
+		cmocka_unit_test(as_lldpad_does),
 		cmocka_unit_test(filters),
 		cmocka_unit_test(manager_first_and_once),
 		cmocka_unit_test(some_vsi),
