@@ -118,12 +118,15 @@ void extender_set_user(struct extender *x, bool cascade, enum extender_vdp vdp);
 /* This level's E-CID (1..ETAG_ECID_MAX), 0 = none any more. */
 void extender_set_own(struct extender *x, u32 ecid);
 /*
- * E-channel Register: frames with this E-CID (grp 0: a port's, 1..3 a group's) are for the user, with the tag or without. Again: changed.
+ * E-channel Register: frames with this E-CID (grp 0: a port's, 1..3 a group's) are for the user, with the tag or without. Again: changed,
+ * and now the last.
  * -ENOSPC; -EINVAL: out of range, or the own one.
  */
 int extender_register(struct extender *x, u8 grp, u32 ecid, bool tagged);
 /* -ENOENT */
 int extender_unregister(struct extender *x, u8 grp, u32 ecid);
+/* How many more of that kind (grp 0, or any other) can be registered. */
+u32 extender_room(const struct extender *x, u8 grp);
 /* Is it registered? */
 bool extender_registered(const struct extender *x, u8 grp, u32 ecid);
 /* All E-CIDs, the own one too: the bridge's word holds no more. */
