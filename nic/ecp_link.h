@@ -3,7 +3,7 @@
  * repeated until its acknowledgement comes. Requests of the other side are acknowledged at once and delivered once each.
  *
  * As on the wire between lldpad's ends: a request is sent 1 + R times, 10 · 2^RTE µs apart; sequence numbers count up past 0; a
- * request is a duplicate if it has the number of the one before it; the first one of a peer is never a duplicate.
+ * request is a duplicate if it has number and content of the one before it (of a peer that began anew the number may be the same by chance).
  *
  * Pure: time comes in with each call (µs, monotonic), PDUs go out by ops, deadline says when tick has something to do. No locks: calls of one
  * link come one at a time; ops may call back ecp_link_request and ecp_link_cancel.
@@ -46,6 +46,7 @@ struct ecp_link {
 	/* receiver */
 	bool heard;
 	u16 heard_seq;
+	u32 heard_crc;
 	struct {
 		u64 requests, repeats, failures;      /* sent */
 		u64 received, duplicates, no_room;    /* of the other side */

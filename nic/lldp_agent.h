@@ -2,8 +2,8 @@
  * One LLDP agent's clockwork (802.1AB, transmit and receive state machines): when the next PDU of ours is due, and whether the neighbour is
  * new, the same, or gone. What is in the PDUs is the caller's.
  *
- * Fast start: a few PDUs a second apart when the port comes up and when a neighbour is new, then one every 30 s. Never two within
- * LLDP_AGENT_GAP_US.
+ * Fast start: a few PDUs a second apart when the port comes up and when a neighbour is new; then one every 5 s while there is no
+ * neighbour (links of inner levels have no carrier that would say when somebody comes), one every 30 s to one. Never two within LLDP_AGENT_GAP_US.
  *
  * Invariant: pure, time in µs comes in with each call; calls of one agent come one at a time.
  */
@@ -13,10 +13,14 @@
 #include "nic/lldp.h"
 
 #define LLDP_AGENT_US 30000000ull     /* 802.1AB: msgTxInterval */
+#define LLDP_AGENT_SEARCH_US 5000000ull
 #define LLDP_AGENT_TTL 120u           /* seconds */
 #define LLDP_AGENT_FAST_US 1000000ull /* msgFastTx */
 #define LLDP_AGENT_FAST 4u            /* txFastInit */
 #define LLDP_AGENT_GAP_US 100000ull
+
+/* When to try again what a neighbour has not answered n times before: 1, 2, 4, … s, at last with each PDU of ours. */
+static inline u64 lldp_backoff_us(u32 n) { return n < 5 ? LLDP_AGENT_FAST_US << n : LLDP_AGENT_US; }
 
 struct lldp_agent {
 	bool on;
@@ -43,8 +47,6 @@ bool lldp_agent_due(struct lldp_agent *a, u64 now_us);
 enum lldp_neighbour lldp_agent_heard(struct lldp_agent *a, const struct lldp *l, u64 now_us);
 /* Has its time run out? True once. */
 bool lldp_agent_expired(struct lldp_agent *a, u64 now_us);
-/* What it stands for is not there any more. */
-static inline void lldp_agent_forget(struct lldp_agent *a) { a->heard = false; }
 /* When due or expired has something to do; ~0: never. */
 u64 lldp_agent_deadline(const struct lldp_agent *a);
 
