@@ -29,7 +29,7 @@ VMX_SRCS := vmx/vmx.c vmx/vmcs.c vmx/vmx_enter.S vmx/vcpu.c vmx/vcpu_state.c vmx
 	vmx/nested_reflect.c vmx/nested_region.c vmx/nested_save.c vmx/nested_shadow.c vmx/nested_state.c vmx/nested_vpid.c
 IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/iommu.c iommu/irte.c iommu/vtd_qi.c \
 	iommu/vtd_unit.c
-NIC_SRCS := nic/ecp.c nic/ecp_link.c nic/etag.c nic/extender.c nic/lldp.c nic/lldp_agent.c nic/pe_csp_pdu.c nic/vdp_pdu.c \
+NIC_SRCS := nic/ecp.c nic/ecp_link.c nic/etag.c nic/extender.c nic/lldp.c nic/lldp_agent.c nic/pe_csp.c nic/pe_csp_pdu.c nic/vdp.c nic/vdp_pdu.c \
 	nic/igb.c nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
 	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c \
 	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/nic_monitor.c nic/port.c nic/port_dma.c \

@@ -5,17 +5,19 @@
  *
  *   DOWN --start--> LOOKING --bridge's LLDP--> OPENING --answer--> OPEN --port up--> CREATING --E-CID--> UP
  *                      ^                          |                  ^                  |                 |
- *                      +----- no answer, refusal: again with the next LLDPDU -----------+                 |
+ *                      +----- no answer, refusal: again after 1, 2, 4, … 30 s ----------+                 |
  *                      |                          +-- answer -- DELETING <----------- port down ----------+
  *                      +---- LLDP says that the bridge is gone or another: all E-CIDs forgotten, from any state
- * A CSP Open of the bridge's own in a session says that it has forgotten us: so do we, and create the port again. A bridge may change our
- * E-CID by E-channel Register: a unicast E-CID untagged is our own one; our own one removed: we ask for another.
+ * A CSP Open of the bridge's own in a session says that it has forgotten us: so do we, and open again. A bridge may change our E-CID by
+ * E-channel Register: a unicast E-CID untagged is our own one; our own one removed, or the port deleted: we ask for another.
+ * Once in a while Create is repeated, which changes nothing for a bridge that has our port: one that begins anew within its LLDP's time, or has
+ * lost a level between, says nothing of itself. Without an answer to that all stays as it is as long as the LLDP lasts.
  *
  * Pure: time (µs, monotonic) with each call, frames out by ops, deadline says when tick has something to do. No locks: calls of one
  * engine come one at a time, on the control road of its extender (extender.h); ops must not call back.
  *
  * Invariant: the extender has only E-CIDs that the bridge of this session gave; each request of the bridge is answered once; in every
- * state but DOWN, UP and OPEN without a port wanted a deadline stands.
+ * state but DOWN a deadline stands.
  */
 #ifndef NIC_PE_CSP_H
 #define NIC_PE_CSP_H
@@ -27,6 +29,7 @@
 
 #define PE_CSP_ANSWERS 8           /* to the bridge, waiting for the channel */
 #define PE_CSP_PORT_ID_LEN 8
+#define PE_CSP_CONFIRM_US LLDP_AGENT_US
 
 enum pe_state { PE_DOWN, PE_LOOKING, PE_OPENING, PE_OPEN, PE_CREATING, PE_UP, PE_DELETING };
 
@@ -53,6 +56,7 @@ struct pe_conf {
 	u32 depth;               /* this level's: the port ID is "pe" and it */
 	u32 port;                /* our number for the extended port */
 	u16 seq;                 /* where ECP's numbers begin: not the same in each life */
+	u64 confirm_us;          /* Create is repeated that often; 0: never */
 };
 
 struct pe_answer { u8 command, result, kind; bool has_port; u16 transaction; u32 port; };
@@ -73,7 +77,9 @@ struct pe_csp_engine {
 	bool on_its_way;         /* what the ECP link carries is that request, not an answer */
 	u8 command;              /* … it is this … */
 	u16 transaction;         /* … known by this */
-	u64 answer_us;           /* the bridge's answer is due; or, not asking, when to try again; DEADLINE_NONE */
+	u64 answer_us;           /* the bridge's answer is due; or, not asking, when to try again or confirm; DEADLINE_NONE */
+	u64 opened_us;           /* the session's beginning */
+	u32 tries;               /* in a row that came to nothing */
 	u32 first_answer, nr_answers;
 	struct pe_answer answer[PE_CSP_ANSWERS];
 	struct {

@@ -8,7 +8,7 @@
  *                   +--- LLDP: bridge gone -------+-------------------+--------------------+
  *   down: LEAVING (DeAssociate, if there may be something to dissolve) --answer, or none--> DOWN
  * A bridge that has begun anew (another in LLDP; our status no more in its EVB TLV; a keep-alive unanswered) is associated with again at once.
- * Refused: again at LLDP's interval, as resources or the VSI manager may come back; at ten of them where the bridge says that it will not,
+ * No answer: again after 1, 2, 4, … s, at last LLDP's interval. Refused: again at that interval, as resources or the VSI manager may come back; at ten of them where the bridge says that it will not,
  * or its VLAN is not ours.
  *
  * Timers (10 · 2^x µs; of both sides the larger is used): RTE and R for ECP, RWD for the bridge's answer, RKA between keep-alives.
@@ -79,11 +79,13 @@ struct vdp_station {
 	u8 error;                /* of the last refusal: enum vdp_error */
 	struct lldp_agent lldp;
 	struct lldp_evb evb;     /* what we announce */
+	bool repeated;           /* the bridge's TLV had something of ours */
 	struct ecp_link ecp;
 	u8 type;                 /* enum vdp_type of the request that waits for an answer; 0: none */
 	u64 answer_us;           /* … until then */
 	u64 next_us;             /* keep-alive, or next try */
 	u64 since_us;            /* associated since */
+	u32 tries;               /* in a row that had no answer */
 	struct {
 		u64 lldp_in, malformed, responses, stray, refused, unanswered, dissolved, keep_alives, associations;
 	} count;
@@ -93,6 +95,11 @@ void vdp_station_init(struct vdp_station *s, const struct vdp_conf *conf, const 
 /* The port comes up; goes down: DeAssociate goes out, and answers are taken until deadline says NONE. */
 void vdp_station_up(struct vdp_station *s, u64 now_us);
 void vdp_station_down(struct vdp_station *s, u64 now_us);
+/*
+ * The port's data goes another way now (another E-CID): behind it is another bridge port, which knows nothing of us. The old one keeps what it has
+ * until its timer ends it.
+ */
+void vdp_station_moved(struct vdp_station *s, u64 now_us);
 /* A VDP control frame, as the extender's control callback had it. */
 void vdp_station_receive(struct vdp_station *s, u16 ethertype, const u8 *body, u32 len, u64 now_us);
 /* Time has passed; and when it next matters, DEADLINE_NONE: never. */
