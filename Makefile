@@ -122,6 +122,12 @@ $(foreach t,$(CODEC_TESTS),$(eval UNIT_$(t)_SRCS = $(CODEC_SRCS)))
 UNIT_TESTS += extender ecp_link
 UNIT_extender_SRCS = nic/etag.c nic/extender.c
 UNIT_ecp_link_SRCS = nic/ecp.c nic/ecp_link.c nic/lldp_agent.c
+# Chains of extenders with both engines, on a wire with the model of a controlling bridge.
+CHAIN_UNDER_TEST := nic/ecp.c nic/ecp_link.c nic/etag.c nic/extender.c nic/lldp.c nic/lldp_agent.c nic/pe_csp.c nic/pe_csp_pdu.c \
+	nic/vdp.c nic/vdp_pdu.c tests/unit/bridge_model.c tests/unit/bridge_vdp.c tests/unit/chain_model.c
+UNIT_TESTS += pe_csp vdp
+UNIT_pe_csp_SRCS = $(CHAIN_UNDER_TEST)
+UNIT_vdp_SRCS = $(CHAIN_UNDER_TEST)
 
 UNIT_TESTS += state port_mode
 UNIT_state_SRCS = nic/state.c
