@@ -205,7 +205,8 @@ UNIT_apic_CFLAGS = -Itests/unit/cpu_model
 
 # ---- fuzzing: tests/fuzz/fuzz_NAME.c, with clang's libFuzzer ----
 
-FUZZ_TESTS := state vnet
+FUZZ_TESTS := extender state vnet
+FUZZ_extender_SRCS = $(filter nic/%,$(CHAIN_UNDER_TEST)) tests/fuzz/panic.c
 FUZZ_state_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES) nic/state.c
 FUZZ_vnet_SRCS = $(VNET_UNDER_TEST)
 # What the wire brings: small and quick, so they get more inputs.
