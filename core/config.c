@@ -14,7 +14,7 @@
 
 #define MAX_LINE 512
 
-enum section { SEC_NONE, SEC_NESTLING, SEC_VM };
+enum section { SEC_NONE, SEC_NESTLING, SEC_NIC, SEC_VM };
 
 struct key {
 	const char *name;
@@ -27,6 +27,8 @@ static const struct key keys[] = {
 	{ "on_last_exit", SEC_NESTLING, false, cfg_set_on_last_exit },
 	{ "trace", SEC_NESTLING, false, cfg_set_trace },
 	{ "fault_injection", SEC_NESTLING, false, cfg_set_fault_injection },
+	{ "switch", SEC_NIC, false, cfg_set_switch },
+	{ "svid", SEC_NIC, false, cfg_set_svid },
 	{ "kernel", SEC_VM, false, cfg_set_kernel },
 	{ "module", SEC_VM, true, cfg_set_module },
 	{ "cmdline", SEC_VM, false, cfg_set_cmdline },
@@ -36,6 +38,10 @@ static const struct key keys[] = {
 	{ "nic", SEC_VM, true, cfg_set_nic },
 };
 
+static const char *const section_words[] = {
+	[SEC_NESTLING] = "section [nestling]", [SEC_NIC] = "a [nic N] section", [SEC_VM] = "a [vm NAME] section",
+};
+
 struct state {
 	struct cfg_parser p;
 	enum section section;
@@ -43,11 +49,24 @@ struct state {
 	bool seen_nestling;
 };
 
-/* What can only be known when a section is complete. */
+/* ---- sections; end_: what can only be known when one is complete ---- */
+
+static int end_nic(struct state *s)
+{
+	struct switch_config *sw = s->p.sw;
+
+	s->p.line = sw->line;
+	if (sw->nr_svids && !sw->external)
+		return cfg_fail(&s->p, "nic %u: svid is for switch = external only", (u32)(sw - s->p.c->switches));
+	return 0;
+}
+
 static int end_section(struct state *s)
 {
 	struct vm_config *vm = s->p.vm;
 
+	if (s->section == SEC_NIC)
+		return end_nic(s);
 	if (s->section != SEC_VM)
 		return 0;
 	s->p.line = vm->line;
@@ -86,6 +105,23 @@ static int begin_vm(struct state *s, const char *name)
 	return 0;
 }
 
+static int begin_nic(struct state *s, const char *number)
+{
+	u32 n = (u32)(*number - '0');
+
+	if (!*number)
+		return cfg_fail(&s->p, "a nic section needs a number: [nic N]");
+	if (n >= CFG_MAX_SWITCHES || number[1])
+		return cfg_fail(&s->p, "nic '%.40s' is not a number from 0 to %u", number, CFG_MAX_SWITCHES - 1);
+	struct switch_config *sw = &s->p.c->switches[n];
+	if (sw->line)
+		return cfg_fail(&s->p, "section [nic %u] is there already (line %u)", n, sw->line);
+	sw->line = s->p.line;
+	s->p.sw = sw;
+	s->section = SEC_NIC;
+	return 0;
+}
+
 static int parse_section(struct state *s, char *text)
 {
 	u32 line = s->p.line;
@@ -103,8 +139,10 @@ static int parse_section(struct state *s, char *text)
 	char *rest = text + 1, *word = cfg_word(&rest);
 	if (!strcmp(word, "vm"))
 		return begin_vm(s, cfg_trim(rest));
+	if (!strcmp(word, "nic"))
+		return begin_nic(s, cfg_trim(rest));
 	if (strcmp(word, "nestling"))
-		return cfg_fail(&s->p, "unknown section '%.40s' (nestling, vm NAME)", word);
+		return cfg_fail(&s->p, "unknown section '%.40s' (nestling, nic N, vm NAME)", word);
 	if (*cfg_trim(rest))
 		return cfg_fail(&s->p, "unexpected '%.40s' in the section's name", cfg_trim(rest));
 	if (s->seen_nestling)
@@ -138,8 +176,7 @@ static int parse_key(struct state *s, char *text)
 		if (strcmp(k->name, name))
 			continue;
 		if (k->section != s->section)
-			return cfg_fail(&s->p, "key '%s' belongs into %s", name,
-					k->section == SEC_VM ? "a [vm NAME] section" : "section [nestling]");
+			return cfg_fail(&s->p, "key '%s' belongs into %s", name, section_words[k->section]);
 		if (!k->repeats && s->seen & BIT(i))
 			return cfg_fail(&s->p, "key '%s' is there twice", name);
 		if (!*value)

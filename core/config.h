@@ -5,6 +5,10 @@
  *   on_last_exit = poweroff          # what happens when no VM is left: poweroff | halt | exit (exit port 0xf4, test machines)
  *   trace = off                      # on: the last 8192 events of each CPU (core/trace.h), printed with each report
  *   fault_injection = off            # on: a VM may make points of ours fail (HC_FAULT), for tests
+ *   [nic 0]                          # a NIC of our own, in the order in which they are found; not inside another Nestling
+ *   switch  = embedded | external    # who switches between its ports: the NIC itself (without), or the bridge behind the wire
+ *   svid    = 100 101 - 103          # external: the S-VID of its first port, its second, ...; '-' or none: no S-channel, so the
+ *                                    # port can only be emulated
  *   [vm inner]
  *   kernel  = nestling.elf           # multiboot 1 or 2 ELF in the bundle
  *   module  = inner.cpio text        # in order, with an optional command line; may be repeated
@@ -32,6 +36,8 @@
 #define CFG_MAX_CPUS 16
 #define CFG_MAX_MODULES 8
 #define CFG_MAX_NICS 8 /* the seven ports of one NIC can all be one inner's */
+#define CFG_MAX_SWITCHES 4
+#define CFG_NIC_PORTS 7 /* ports of one NIC */
 #define CFG_MAX_TEXT 256
 
 enum nic_mode { NIC_EMULATION, NIC_PASSTHROUGH };
@@ -67,17 +73,26 @@ struct vm_config {
 	u32 line;            /* of the section, for messages */
 };
 
+/* Section [nic N]. */
+struct switch_config {
+	bool external;
+	u16 svid[CFG_NIC_PORTS]; /* of each port; 0 = none */
+	u32 nr_svids;            /* how many are listed, '-' included */
+	u32 line;                /* of the section; 0 = there is none */
+};
+
 struct config {
 	enum on_last_exit on_last_exit;
 	bool trace;
 	bool fault_injection;
 	struct vm_config vms[CFG_MAX_VMS];
 	u32 nr_vms;
+	struct switch_config switches[CFG_MAX_SWITCHES]; /* of NIC 0, 1, ... */
 };
 
 /*
  * Parse `len` bytes of text. 0, or -EINVAL with "nestling.cfg:LINE: reason" in err. Unknown sections and keys, doubled
- * keys and VM names, missing kernel/memory, numbers out of range are errors.
+ * keys, VM names and S-VIDs of a NIC, missing kernel/memory, numbers out of range are errors.
  */
 int config_parse(struct config *c, const char *text, u64 len, char *err, size_t errlen);
 

@@ -1,5 +1,5 @@
 /*
- * The values of nestling.cfg's keys: numbers, words, texts, and the NIC's options.
+ * The values of nestling.cfg's keys: numbers, words, texts, S-VIDs, and the NIC's options.
  *
  * Invariant: a setter either stores a well-formed value or fails with a message that quotes the offending word.
  */
@@ -195,6 +195,36 @@ int cfg_set_cpus(struct cfg_parser *p, char *value)
 		if (vm->nr_cpus == CFG_MAX_CPUS)
 			return cfg_fail(p, "cpus: more than %u vCPUs", CFG_MAX_CPUS);
 		vm->cpus[vm->nr_cpus++] = (u32)n;
+	}
+	return 0;
+}
+
+/* ---- [nic N] ---- */
+
+int cfg_set_switch(struct cfg_parser *p, char *value)
+{
+	p->sw->external = !strcmp(value, "external");
+	if (!p->sw->external && strcmp(value, "embedded"))
+		return cfg_fail(p, "switch is 'embedded' or 'external', not '%.40s'", value);
+	return 0;
+}
+
+/* An S-channel is one port's. */
+int cfg_set_svid(struct cfg_parser *p, char *value)
+{
+	struct switch_config *sw = p->sw;
+	char *rest = value, *w;
+
+	for (; *(w = cfg_word(&rest)); sw->nr_svids++) {
+		u64 id = 0;
+		if (sw->nr_svids == CFG_NIC_PORTS)
+			return cfg_fail(p, "svid: '%.40s' is one too many, a NIC has %u ports", w, CFG_NIC_PORTS);
+		if (strcmp(w, "-") && !word_number(w, 1, 4094, &id))
+			return cfg_fail(p, "svid: '%.40s' is neither a number from 1 to 4094 nor '-'", w);
+		for (u32 i = 0; id && i < sw->nr_svids; i++)
+			if (sw->svid[i] == id)
+				return cfg_fail(p, "svid: %s is there twice", w);
+		sw->svid[sw->nr_svids] = (u16)id;
 	}
 	return 0;
 }

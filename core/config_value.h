@@ -8,7 +8,8 @@
 
 struct cfg_parser {
 	struct config *c;
-	struct vm_config *vm; /* of the section that is open, or NULL */
+	struct vm_config *vm;     /* of the section that is open, or NULL */
+	struct switch_config *sw; /* the same, of a NIC's */
 	u32 line;
 	char *err;
 	size_t errlen;
@@ -26,6 +27,8 @@ bool cfg_is_name_char(char c);
 int cfg_set_on_last_exit(struct cfg_parser *p, char *value);
 int cfg_set_trace(struct cfg_parser *p, char *value);
 int cfg_set_fault_injection(struct cfg_parser *p, char *value);
+int cfg_set_switch(struct cfg_parser *p, char *value);
+int cfg_set_svid(struct cfg_parser *p, char *value);
 int cfg_set_kernel(struct cfg_parser *p, char *value);
 int cfg_set_module(struct cfg_parser *p, char *value);
 int cfg_set_cmdline(struct cfg_parser *p, char *value);

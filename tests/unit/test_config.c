@@ -87,6 +87,23 @@ static void defaults(void **state)
 	assert_int_equal(c.vms[0].cpus[0], 0);
 }
 
+static void switches(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("[nic 1]\nsvid = 1 - 4094 -\nswitch = external\n[ nic  0 ]\n" VM "[nic 3]\nswitch=embedded\n"), 0);
+	assert_false(c.switches[0].external);
+	assert_int_equal(c.switches[0].line, 4);
+	assert_true(c.switches[1].external);
+	assert_int_equal(c.switches[1].nr_svids, 4);
+	assert_memory_equal(c.switches[1].svid, ((const u16[CFG_NIC_PORTS]){ 1, 0, 4094 }), sizeof(c.switches[1].svid));
+	assert_int_equal(c.switches[2].line, 0);
+	assert_false(c.switches[3].external);
+	assert_int_equal(parse(VM "[nic 0]\nswitch=external\nsvid=1 2 3 4 5 6 7\n[nic 1]\nswitch=external\nsvid=1"), 0);
+	assert_int_equal(c.switches[0].svid[6], 7); /* seven, and another NIC has S-channels of its own */
+	assert_int_equal(parse(VM "[nic 2]\nswitch=external\n"), 0);
+	assert_int_equal(c.switches[2].nr_svids, 0);
+}
+
 static void crlf_tabs_and_missing_newline(void **state)
 {
 	(void)state;
@@ -117,12 +134,34 @@ static const struct { const char *text, *message; } bad[] = {
 	{ "[vm a\n", "nestling.cfg:1: section '[vm a' does not end with ']'" },
 	{ "[\n", "nestling.cfg:1: section '[' does not end with ']'" },
 	{ "[]\n", "nestling.cfg:1: unknown section ''" },
-	{ "[guest a]\n", "nestling.cfg:1: unknown section 'guest' (nestling, vm NAME)" },
+	{ "[guest a]\n", "nestling.cfg:1: unknown section 'guest' (nestling, nic N, vm NAME)" },
 	{ "[nestling x]\n", "nestling.cfg:1: unexpected 'x' in the section's name" },
 	{ "[nestling]\n[nestling]\n", "nestling.cfg:2: section [nestling] is there twice" },
 	{ "kernel=k\n", "nestling.cfg:1: key 'kernel' belongs into a [vm NAME] section" },
 	{ VM "trace=on\n", "nestling.cfg:4: key 'trace' belongs into section [nestling]" },
 	{ "[nestling]\nmemory=2M\n", "nestling.cfg:2: key 'memory' belongs into a [vm NAME] section" },
+	{ VM "switch=external\n", "nestling.cfg:4: key 'switch' belongs into a [nic N] section" },
+	{ "[nic 0]\nmemory=2M\n", "nestling.cfg:2: key 'memory' belongs into a [vm NAME] section" },
+	{ "[nic 0]\ntrace=on\n", "nestling.cfg:2: key 'trace' belongs into section [nestling]" },
+	{ "[nic 0]\nswich=external\n", "nestling.cfg:2: unknown key 'swich' (switch, svid)" },
+	{ "[nic]\n", "nestling.cfg:1: a nic section needs a number: [nic N]" },
+	{ "[nic 4]\n", "nestling.cfg:1: nic '4' is not a number from 0 to 3" },
+	{ "[nic 00]\n", "nestling.cfg:1: nic '00' is not a number from 0 to 3" },
+	{ "[nic a]\n", "nestling.cfg:1: nic 'a' is not a number from 0 to 3" },
+	{ "[nic 0 1]\n", "nestling.cfg:1: nic '0 1' is not a number from 0 to 3" },
+	{ "[nic 0]\n[nic 1]\n[nic 0]\n", "nestling.cfg:3: section [nic 0] is there already (line 1)" },
+	{ "[nic 0]\nswitch=internal\n", "nestling.cfg:2: switch is 'embedded' or 'external', not 'internal'" },
+	{ "[nic 0]\nswitch=external\nswitch=external\n", "nestling.cfg:3: key 'switch' is there twice" },
+	{ "[nic 0]\nswitch=external\nsvid=\n", "nestling.cfg:3: key 'svid' has no value" },
+	{ "[nic 0]\nswitch=external\nsvid=0\n", "nestling.cfg:3: svid: '0' is neither a number from 1 to 4094 nor '-'" },
+	{ "[nic 0]\nswitch=external\nsvid=7 4095\n", "nestling.cfg:3: svid: '4095' is neither a number from 1 to 4094 nor '-'" },
+	{ "[nic 0]\nswitch=external\nsvid=1,2\n", "nestling.cfg:3: svid: '1,2' is neither a number from 1 to 4094 nor '-'" },
+	{ "[nic 0]\nswitch=external\nsvid=--\n", "nestling.cfg:3: svid: '--' is neither" },
+	{ "[nic 0]\nswitch=external\nsvid=100 - 100\n", "nestling.cfg:3: svid: 100 is there twice" },
+	{ "[nic 0]\nswitch=external\nsvid=1 2 3 4 5 6 7 -\n", "nestling.cfg:3: svid: '-' is one too many, a NIC has 7 ports" },
+	{ "\n[nic 1]\nsvid=100\n" VM, "nestling.cfg:2: nic 1: svid is for switch = external only" },
+	{ VM "[nic 0]\nsvid=100\nswitch=embedded", "nestling.cfg:4: nic 0: svid is for switch = external only" },
+	{ "[nic 0]\nswitch=external\n", "nestling.cfg:2: there is no [vm NAME] section" },
 	{ VM "memroy=2M\n", "nestling.cfg:4: unknown key 'memroy' (kernel, module, cmdline, memory, cpus, vmx, nic)" },
 	{ VM "=2M\n", "nestling.cfg:4: unknown key '' (kernel, module, cmdline, memory, cpus, vmx, nic)" },
 	{ VM "hello\n", "nestling.cfg:4: 'hello' is neither [section] nor key = value" },
@@ -262,7 +301,7 @@ static void vmx_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(everything), cmocka_unit_test(defaults), cmocka_unit_test(crlf_tabs_and_missing_newline),
+		cmocka_unit_test(everything), cmocka_unit_test(defaults), cmocka_unit_test(switches), cmocka_unit_test(crlf_tabs_and_missing_newline),
 		cmocka_unit_test(limits_that_still_fit), cmocka_unit_test(vmx_words), cmocka_unit_test(bad_files), cmocka_unit_test(nul_is_refused),
 		cmocka_unit_test(comments_may_hold_anything), cmocka_unit_test(too_many_vms), cmocka_unit_test(survives_damage),
 	};
