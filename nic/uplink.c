@@ -8,22 +8,43 @@
 #include "core/errno.h"
 
 #define HEADER 14u
-#define TPID_HIGH 0x81
-#define TPID_LOW 0x00
+#define TYPE 12u
+#define TYPE_CTAG 0x8100u
+#define TYPE_LLDP 0x88ccu
+#define TYPE_ETAG 0x893fu
+#define TYPE_ECP 0x8940u
 #define VID_MASK 0xfffu
 
 static bool is_group(const u8 *frame) { return frame[0] & 1; }
 static const u8 *source(const u8 *frame) { return frame + 6; }
 
-/* VLAN of a tagged frame; 0: no tag, or one with a priority only. */
-static bool is_tagged(const u8 *frame, u32 len)
-{
-	return len >= HEADER + UPLINK_TAG_LEN && frame[12] == TPID_HIGH && frame[13] == TPID_LOW;
-}
+static u32 type_at(const u8 *frame, u32 len, u32 at) { return len >= at + 2 ? (u32)frame[at] << 8 | frame[at + 1] : 0; }
 
+static bool is_tagged(const u8 *frame, u32 len) { return len >= HEADER + UPLINK_TAG_LEN && type_at(frame, len, TYPE) == TYPE_CTAG; }
+
+/* VLAN of a tagged frame; 0: no tag, or one with a priority only. */
 static u16 vid_of(const u8 *frame, u32 len)
 {
 	return is_tagged(frame, len) ? (u16)((frame[14] << 8 | frame[15]) & VID_MASK) : 0;
+}
+
+/* Where the frame's own type is: behind an E-TAG, if it has one. */
+static u32 own_type(const u8 *frame, u32 len)
+{
+	return type_at(frame, len, TYPE) == TYPE_ETAG ? TYPE + UPLINK_ETAG_LEN : TYPE;
+}
+
+/* 01-80-C2-00-00-00 to -0F: no bridge forwards them (IEEE 802.1Q, Reserved addresses). */
+static bool is_reserved(const u8 *to)
+{
+	static const u8 prefix[5] = { 0x01, 0x80, 0xc2, 0, 0 };
+	return !memcmp(to, prefix, sizeof(prefix)) && to[5] < 0x10;
+}
+
+static bool is_control(const u8 *frame, u32 len)
+{
+	u32 type = type_at(frame, len, own_type(frame, len));
+	return is_reserved(frame) && (type == TYPE_LLDP || type == TYPE_ECP);
 }
 
 static bool wants_group(const struct uplink_port *p, const u8 *to)
@@ -77,15 +98,19 @@ static void to_others(struct uplink *u, u32 from, const u8 *frame, u32 len)
 	}
 }
 
-int uplink_tx(struct uplink *u, u32 from, const u8 *frame, u32 len)
+static int to_wire(struct uplink *u, const struct uplink_port *p, const u8 *frame, u32 len)
+{
+	int r = u->ops->wire(u->arg, frame, len, p->vlan);
+	if (r)
+		u->count.failed++;
+	else
+		u->count.out++;
+	return r;
+}
+
+static int embedded_tx(struct uplink *u, u32 from, const u8 *frame, u32 len)
 {
 	const struct uplink_port *p = &u->port[from];
-	if (len < HEADER || len > u->max_frame + (is_tagged(frame, len) ? UPLINK_TAG_LEN : 0))
-		return -EINVAL;
-	if (!may_send(u, p, frame, len)) {
-		u->count.refused++;
-		return -EIO;
-	}
 	u32 to = is_group(frame) ? UPLINK_PORTS : find(u, frame, p->vlan);
 	if (to == from)
 		return 0; /* to itself: a switch sends nothing back to where it came from */
@@ -94,14 +119,43 @@ int uplink_tx(struct uplink *u, u32 from, const u8 *frame, u32 len)
 		deliver(u, to, frame, len);
 		return 0;
 	}
-	int r = u->ops->wire(u->arg, frame, len, p->vlan);
-	if (r)
-		u->count.failed++;
-	else
-		u->count.out++;
+	int r = to_wire(u, p, frame, len);
 	if (is_group(frame))
 		to_others(u, from, frame, len);
 	return r;
+}
+
+/* What a port without a tag outside sends without an E-TAG could have any S-tag, and be somebody else's. */
+static bool may_send_external(const struct uplink_port *p, const u8 *frame, u32 len)
+{
+	if (memcmp(source(frame), p->mac, 6))
+		return false;
+	if (is_control(frame, len))
+		return p->control;
+	return p->state == UPLINK_ON && (p->vlan || type_at(frame, len, TYPE) == TYPE_ETAG);
+}
+
+static u32 tags_len(const struct uplink *u, const u8 *frame, u32 len)
+{
+	if (!u->external)
+		return is_tagged(frame, len) ? UPLINK_TAG_LEN : 0;
+	u32 at = own_type(frame, len);
+	return at - TYPE + (type_at(frame, len, at) == TYPE_CTAG ? UPLINK_TAG_LEN : 0);
+}
+
+int uplink_tx(struct uplink *u, u32 from, const u8 *frame, u32 len)
+{
+	const struct uplink_port *p = &u->port[from];
+	if (len < HEADER || len > u->max_frame + tags_len(u, frame, len))
+		return -EINVAL;
+	if (!(u->external ? may_send_external(p, frame, len) : may_send(u, p, frame, len))) {
+		u->count.refused++;
+		return -EIO;
+	}
+	if (!u->external)
+		return embedded_tx(u, from, frame, len);
+	u->count.control += is_control(frame, len);
+	return to_wire(u, p, frame, len);
 }
 
 /* ---- inward ---- */
@@ -136,9 +190,36 @@ static bool unicast_rx(struct uplink *u, const u8 *frame, u32 len, u16 vlan)
 	return true;
 }
 
+static bool takes_external(const struct uplink_port *p, const u8 *frame, bool control)
+{
+	if (control)
+		return p->control;
+	if (is_group(frame))
+		return p->state == UPLINK_ON && wants_group(p, frame);
+	return p->state != UPLINK_OFF && !memcmp(frame, p->mac, 6);
+}
+
+static bool external_rx(struct uplink *u, const u8 *frame, u32 len, u16 svid)
+{
+	bool control = is_control(frame, len), wanted = false;
+	for (u32 i = 0; i < UPLINK_PORTS; i++) {
+		if (u->port[i].vlan != svid || !takes_external(&u->port[i], frame, control))
+			continue;
+		wanted = true;
+		u->count.control += control;
+		deliver(u, i, frame, len);
+	}
+	return wanted;
+}
+
 void uplink_rx(struct uplink *u, const u8 *frame, u32 len, u16 vlan)
 {
 	u->count.in++;
+	if (u->external) {
+		if (len < HEADER || !external_rx(u, frame, len, vlan))
+			u->count.unwanted++;
+		return;
+	}
 	if (len >= HEADER && is_echo(u, frame)) {
 		u->count.echoes++;
 		return;

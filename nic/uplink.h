@@ -10,6 +10,13 @@
  * Identity: a port sends with its own address only. A port with a VLAN sends and receives without tags, which come and go outside;
  * a port without one may send tags of its own, but none of a VLAN that belongs to another port.
  *
+ * With an external switch nothing goes from port to port here: all goes to the wire, and what is for another port comes back. A port's
+ * VLAN then is its S-VID (IEEE 802.1Q, S-channels), the only name it has outside: C-tags are payload, and frames with its S-tag are for it
+ * and nobody else. Ports without one share what has no S-tag; they are told apart by E-TAGs (IEEE 802.1BR), which extenders above put
+ * on and look at, so they may send nothing without one. Both kinds may have an E-TAG behind the addresses, which hides nothing:
+ * addresses are in front of it. Control frames (LLDP and ECP to the addresses that bridges keep to themselves, perhaps with an E-TAG)
+ * belong to the extender above: they go out and come in whatever the port's state.
+ *
  * Invariant: everything here happens under the driver's data lock; a frame is delivered at most once to each port.
  */
 #ifndef NIC_UPLINK_H
@@ -19,6 +26,7 @@
 
 #define UPLINK_PORTS 8
 #define UPLINK_TAG_LEN 4u
+#define UPLINK_ETAG_LEN 8u
 
 enum uplink_state {
 	UPLINK_OFF,
@@ -29,7 +37,8 @@ enum uplink_state {
 struct uplink_port {
 	enum uplink_state state;
 	u8 mac[6];
-	u16 vlan;                    /* 0 = none */
+	u16 vlan;                    /* of the tag outside: C-VLAN, or S-VID with an external switch; 0 = none */
+	bool control;                /* external: control frames go through in every state */
 	struct nic_rx_filter filter;
 	bool touched;                /* something was delivered since the last flush */
 };
@@ -48,9 +57,10 @@ struct uplink_ops {
 struct uplink_counts {
 	u64 local;     /* deliveries from port to port */
 	u64 out, in;   /* frames to the wire; from the rings */
+	u64 control;   /* of `out`, and deliveries: control frames; 0 unless external */
 	u64 echoes;    /* of `in`: replicated to us by the NIC's switch */
 	u64 unwanted;  /* of `in`: for nobody here, or malformed */
-	u64 refused;   /* not sent: foreign source address, forbidden tag, port not in emulation */
+	u64 refused;   /* not sent: foreign source address, forbidden or missing tag, port not in emulation */
 	u64 no_room;   /* deliveries that found no buffer */
 	u64 failed;    /* not sent: the ring did not move */
 };
@@ -58,7 +68,8 @@ struct uplink_counts {
 struct uplink {
 	const struct uplink_ops *ops;
 	void *arg;
-	u32 max_frame;               /* without FCS, without a tag */
+	u32 max_frame;               /* without FCS, without tags */
+	bool external;
 	struct uplink_port port[UPLINK_PORTS];
 	struct uplink_counts count;
 };

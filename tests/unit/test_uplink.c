@@ -261,12 +261,210 @@ static void drops_and_flushes(void **state)
 	assert_int_equal(u.count.failed, 2);
 }
 
+/* ---- an external switch ---- */
+
+#define CONTROL "\x01\x80\xc2\x00\x00"
+#define CUSTOMER CONTROL "\x00"
+#define NON_TPMR CONTROL "\x03"
+#define LLDP 0x88ccu
+#define ECP 0x8940u
+#define ETAG 0x893fu
+
+/* Ports 0 and 1 have S-channels 100 and 101, ports 2 and 3 none; 4 is off, with channel 104. Only 1 and 3 want the group. */
+static int outside(void **state)
+{
+	static const u16 svid[] = { 100, 101, 0, 0, 104 };
+	start(state);
+	u = (struct uplink){ .ops = &ops, .max_frame = 1514, .external = true };
+	for (u32 i = 0; i < ARRAY_SIZE(svid); i++) {
+		u.port[i].state = i == 4 ? UPLINK_OFF : UPLINK_ON;
+		u.port[i].control = i != 4;
+		u.port[i].vlan = svid[i];
+		memcpy(u.port[i].mac, mac(i), 6);
+	}
+	for (u32 i = 1; i <= 3; i += 2) {
+		u.port[i].filter.nr = 1;
+		memcpy(u.port[i].filter.group[0], GROUP, 6);
+	}
+	return 0;
+}
+
+/* A frame with its types in order, an E-TAG being eight bytes of which two are the next type's. */
+static u32 make(const void *to, const void *from, u32 first, u32 second)
+{
+	memset(frame, 0, 64);
+	memcpy(frame, to, 6);
+	memcpy(frame + 6, from, 6);
+	frame[12] = (u8)(first >> 8);
+	frame[13] = (u8)first;
+	u32 at = first == ETAG ? 20 : 16;
+	frame[at] = (u8)(second >> 8);
+	frame[at + 1] = (u8)second;
+	nr_got = 0;
+	return 64;
+}
+static int out(u32 from, const void *to, u32 first, u32 second)
+{
+	return uplink_tx(&u, from, frame, make(to, mac(from), first, second));
+}
+static void in(const void *to, u32 first, u32 second, u16 svid) { uplink_rx(&u, frame, make(to, STRANGER, first, second), svid); }
+
+static void all_goes_to_the_wire(void **state)
+{
+	(void)state;
+	assert_int_equal(out(0, mac(1), 0x800, 0), 0);
+	assert_got(1, WIRE, 0, 0);
+	assert_int_equal(got[0].vlan, 100);
+	assert_int_equal(out(0, mac(0), 0x800, 0), 0); /* what a bridge makes of it is its business */
+	assert_got(1, WIRE, 0, 0);
+	assert_int_equal(out(1, BROADCAST, 0x800, 0), 0);
+	assert_got(1, WIRE, 0, 0);
+	assert_int_equal(got[0].vlan, 101);
+	assert_int_equal(out(0, STRANGER, 0x8100, 0), 0); /* payload, whatever VLAN it names */
+	assert_int_equal(out(0, STRANGER, 0x88a8, 0), 0); /* behind the S-tag that the wire adds */
+	assert_int_equal(u.count.local, 0);
+	make(STRANGER, mac(1), 0x800, 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 64), -EIO); /* another's address */
+	make(NON_TPMR, mac(1), LLDP, 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 64), -EIO);
+	u.port[0].state = UPLINK_UNICAST;
+	assert_int_equal(out(0, STRANGER, 0x800, 0), -EIO);
+	assert_int_equal(u.count.refused, 3);
+}
+
+static void without_a_channel_an_etag_is_needed(void **state)
+{
+	(void)state;
+	assert_int_equal(out(2, STRANGER, ETAG, 0x800), 0);
+	assert_got(1, WIRE, 0, 0);
+	assert_int_equal(got[0].vlan, 0);
+	assert_int_equal(out(2, BROADCAST, ETAG, 0x806), 0);
+	assert_got(1, WIRE, 0, 0); /* not to port 3 */
+	assert_int_equal(out(2, STRANGER, 0x800, 0), -EIO);
+	assert_int_equal(out(2, STRANGER, 0x88a8, 0x800), -EIO);
+	assert_int_equal(out(2, STRANGER, LLDP, 0), -EIO); /* no control frame by its address */
+	assert_int_equal(out(2, CONTROL "\x10", LLDP, 0), -EIO);
+	assert_int_equal(out(2, NON_TPMR, LLDP, 0), 0);
+	assert_int_equal(out(2, CUSTOMER, ECP, 0), 0);
+	assert_int_equal(u.count.refused, 4);
+	assert_int_equal(u.count.control, 2);
+}
+
+static void channels_are_apart(void **state)
+{
+	(void)state;
+	in(mac(0), 0x800, 0, 100);
+	assert_got(1, 0, 0, 0);
+	in(mac(0), 0x800, 0, 101);
+	assert_got(0, 0, 0, 0);
+	in(mac(0), 0x800, 0, 0);
+	assert_got(0, 0, 0, 0);
+	in(BROADCAST, 0x800, 0, 101);
+	assert_got(1, 1, 0, 0);
+	in(GROUP, 0x800, 0, 100);
+	assert_got(0, 0, 0, 0);
+	in(GROUP, 0x800, 0, 101);
+	assert_got(1, 1, 0, 0);
+	in(BROADCAST, 0x800, 0, 102);
+	assert_got(0, 0, 0, 0);
+	in(BROADCAST, 0x800, 0, 104); /* it is off */
+	assert_got(0, 0, 0, 0);
+	assert_int_equal(u.count.unwanted, 5);
+	make(BROADCAST, mac(1), 0x800, 0); /* hairpinned: another port's source is no echo */
+	uplink_rx(&u, frame, 64, 100);
+	assert_got(1, 0, 0, 0);
+	u.port[0].state = UPLINK_UNICAST;
+	in(BROADCAST, 0x800, 0, 100);
+	assert_got(0, 0, 0, 0);
+	in(mac(0), 0x800, 0, 100);
+	assert_got(1, 0, 0, 0);
+}
+
+static void without_a_channel_in(void **state)
+{
+	(void)state;
+	in(mac(2), ETAG, 0x800, 0);
+	assert_got(1, 2, 0, 0);
+	in(mac(3), ECP, 0, 0); /* control frames by the port's address */
+	assert_got(1, 3, 0, 0);
+	in(BROADCAST, ETAG, 0x800, 0);
+	assert_got(2, 2, 3, 0);
+	in(GROUP, ETAG, 0x800, 0);
+	assert_got(1, 3, 0, 0);
+	in(NON_TPMR, LLDP, 0, 0);
+	assert_got(2, 2, 3, 0);
+	in(NON_TPMR, ETAG, LLDP, 0);
+	assert_got(2, 2, 3, 0);
+	in(mac(2), ETAG, 0x800, 100);
+	assert_got(0, 0, 0, 0);
+}
+
+static void control_in_every_state(void **state)
+{
+	static const enum uplink_state states[] = { UPLINK_ON, UPLINK_UNICAST, UPLINK_OFF };
+	(void)state;
+	for (u32 i = 0; i < ARRAY_SIZE(states); i++) {
+		u.port[0].state = states[i];
+		for (u32 last = 0; last < 16; last++) {
+			const u8 to[6] = { 1, 0x80, 0xc2, 0, 0, (u8)last };
+			in(to, LLDP, 0, 100);
+			assert_got(1, 0, 0, 0);
+			in(to, ECP, 0, 100);
+			assert_got(1, 0, 0, 0);
+			in(to, ETAG, ECP, 100); /* of an extender further in */
+			assert_got(1, 0, 0, 0);
+			assert_int_equal(out(0, to, LLDP, 0), 0);
+			assert_int_equal(out(0, to, ETAG, ECP), 0);
+			assert_got(1, WIRE, 0, 0);
+			assert_int_equal(got[0].vlan, 100);
+			in(to, 0x0026, 0, 100); /* a BPDU: by the filter, like any group */
+			assert_got(0, 0, 0, 0);
+			in(to, ETAG, 0x0026, 100);
+			assert_got(0, 0, 0, 0);
+		}
+		in(CONTROL "\x10", LLDP, 0, 100);
+		assert_got(0, 0, 0, 0);
+	}
+	assert_int_equal(u.count.control, 3 * 16 * 5);
+	in(CUSTOMER, ECP, 0, 104); /* not started */
+	assert_got(0, 0, 0, 0);
+	assert_int_equal(out(4, CUSTOMER, ECP, 0), -EIO);
+}
+
+static void lengths_outside(void **state)
+{
+	(void)state;
+	make(STRANGER, mac(0), 0x800, 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 13), -EINVAL);
+	assert_int_equal(uplink_tx(&u, 0, frame, 14), 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1514), 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1515), -EINVAL);
+	make(STRANGER, mac(0), ETAG, 0x800);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1522), 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1523), -EINVAL);
+	make(STRANGER, mac(0), ETAG, 0x8100);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1526), 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1527), -EINVAL);
+	make(STRANGER, mac(0), 0x8100, 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1518), 0);
+	assert_int_equal(uplink_tx(&u, 0, frame, 1519), -EINVAL);
+	make(NON_TPMR, mac(4), ETAG, LLDP); /* cut short of the type behind the tag: no control frame */
+	assert_int_equal(uplink_tx(&u, 4, frame, 21), -EIO);
+	uplink_rx(&u, frame, 21, 100);
+	uplink_rx(&u, frame, 13, 100);
+	assert_got(0, 0, 0, 0);
+	assert_int_equal(u.count.unwanted, 2);
+}
+
 int main(void)
 {
+#define O(f) cmocka_unit_test_setup(f, outside)
 #define T(f) cmocka_unit_test_setup(f, start)
 	const struct CMUnitTest tests[] = {
 		T(outward), T(vlans_are_apart), T(tags_of_guests), T(inward), T(echoes_are_dropped), T(on_the_way_back),
 		T(identity_and_lengths), T(drops_and_flushes),
+		O(all_goes_to_the_wire), O(without_a_channel_an_etag_is_needed), O(channels_are_apart), O(without_a_channel_in),
+		O(control_in_every_state), O(lengths_outside),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
