@@ -96,9 +96,10 @@ NIC_FAKES := tests/unit/nic_fakes.c tests/unit/trace_off.c core/ptab.c
 IGB_UNDER_TEST := nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
 	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c nic/igb_vf.c \
 	nic/igb_vfreg.c nic/msix.c nic/uplink.c tests/unit/igb_model.c
-UNIT_TESTS += igb_conf igb_data igb_mode igb_pool igb_state igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
+UNIT_TESTS += igb_conf igb_data igb_external igb_mode igb_pool igb_state igb_vf nic_hc nic_hc_dma nic_hc_irq sriov upstream
 UNIT_igb_conf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_data_SRCS = $(IGB_UNDER_TEST) tests/unit/igb_ports.c $(NIC_FAKES)
+UNIT_igb_external_SRCS = $(UNIT_igb_data_SRCS)
 UNIT_igb_mode_SRCS = $(UNIT_igb_data_SRCS)
 UNIT_igb_pool_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_state_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
@@ -161,6 +162,8 @@ UNIT_config_SRCS = core/config.c core/config_value.c $(CORE_FAKES)
 UNIT_insn_SRCS = core/insn.c core/insn_emulate.c
 UNIT_loader_SRCS = $(LOADER_SRCS) tests/unit/loader_kernels.c $(CORE_FAKES)
 UNIT_loader_bad_SRCS = $(UNIT_loader_SRCS)
+UNIT_TESTS += nic_sections
+UNIT_nic_sections_SRCS = nic/nic.c $(CORE_FAKES)
 UNIT_hypercall_SRCS = core/hypercall.c tests/unit/trace_off.c
 UNIT_vdev_SRCS = $(VDEV_SRCS) $(CORE_FAKES)
 UNIT_vm_SRCS = core/acpi_tables.c core/bundle.c core/hypercall.c core/ptab.c core/report.c core/report_print.c core/vacpi.c \

@@ -291,6 +291,8 @@ struct nest_phase { char name[32]; };
 
 #define NEST_NIC_LINK_UP (1u << 0)
 #define NEST_NIC_MAY_PASS (1u << 1)   /* pass-through is possible and allowed: flags of every level agree */
+#define NEST_NIC_EXTERNAL (1u << 2)   /* the bridge behind the outermost's wire switches for this port; the same for the port's whole life */
+#define NEST_NIC_VDP_OUTER (1u << 3)  /* a level further out associates the port with that bridge (VDP), or forbids it: who asks must not */
 /* What the hardware behind a virtual function really does; HC_NIC_CONFIGURE answers -ENOTSUP to what is missing here. */
 #define NEST_CAP_RSS (1u << 0)
 #define NEST_CAP_RATE (1u << 1)

@@ -223,13 +223,21 @@ static void start_processors(void)
 	log_line("processors: %u of %u, TSC %lu kHz, %s", nr_cpus, found.nr, tsc_khz(), apic_is_x2() ? "x2APIC" : "xAPIC");
 }
 
-static void start_devices(void)
+/* From here on no device masters the bus. */
+static void close_machine(void)
 {
 	if (pci_init() < 0)
 		log_line("pci: no ECAM (MCFG): no devices");
 	if (!outer_present() || acpi_find("DMAR")) /* inside an outer, devices come by hypercall: it has the IOMMU */
 		iommu_init();
-	nic_init();
+}
+
+/* Needs the configuration, and the whole of it is accepted only when its NICs are there. */
+static void start_nics(void)
+{
+	char err[160];
+	if (nic_init(&config, err, sizeof(err)) < 0)
+		give_up(err);
 }
 
 void ap_main(u32 cpu)
@@ -344,8 +352,9 @@ void kmain(const struct bootinfo *bi)
 	nested_page_init();
 	nested_premap_init();
 	start_processors();
-	start_devices();
+	close_machine();
 	read_bundle();
+	start_nics();
 	fault_init(config.fault_injection);
 	if (config.trace)
 		trace_init(tsc_offset_of);

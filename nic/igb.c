@@ -10,6 +10,8 @@
 
 #define VENDOR_QEMU 0x1af4 /* subsystem vendor of what QEMU emulates */
 
+_Static_assert(IGB_MAX_PORTS == CFG_NIC_PORTS, "S-VIDs in a section [nic N]");
+
 static struct igb igbs[IGB_MAX_PFS];
 static u32 nr_igbs;
 
@@ -96,15 +98,29 @@ static int add_ports(struct igb *pf)
 		int i = nic_lower_add(&igb_ops, &pf->port[n]);
 		if (i < 0)
 			break;
-		pf->port[n].lower = nic_lower_get((u32)i);
+		struct nic_lower *l = nic_lower_get((u32)i);
+		l->external = pf->external;
+		l->s_channel = pf->svid[n] != 0;
+		pf->port[n].lower = l;
 		if (!n)
 			first = i;
 	}
 	return first;
 }
 
+static void announce_channels(const struct igb *pf, int first)
+{
+	char list[160] = "";
+	for (u32 n = 0, at = 0; n < IGB_MAX_PORTS && at < sizeof(list); n++)
+		if (pf->svid[n])
+			at += (u32)format(list + at, sizeof(list) - at, ", port%d in S-channel %u", first + (int)n, pf->svid[n]);
+	log_line("nic: igb " RID_FMT ": its switch is external%s%s", RID_ARG(pf->rid), list, *list ? "" : ", no port has an S-channel");
+}
+
 static void announce(const struct igb *pf, int first)
 {
+	if (pf->external)
+		announce_channels(pf, first);
 	log_line("nic: igb " RID_FMT ", MAC %02x:%02x:%02x:%02x:%02x:%02x, link %s", RID_ARG(pf->rid), pf->mac[0], pf->mac[1],
 		 pf->mac[2], pf->mac[3], pf->mac[4], pf->mac[5], pf->link_up ? "up" : "being negotiated");
 	if (pf->nr_vfs)
@@ -137,12 +153,20 @@ static int bring_up(struct igb *pf)
 	return 0;
 }
 
-static int igb_probe(rid_t rid)
+static void configure_switch(struct igb *pf, const struct switch_config *conf)
+{
+	pf->external = conf && conf->external;
+	for (u32 n = 0; n < IGB_MAX_PORTS; n++)
+		pf->svid[n] = pf->external ? conf->svid[n] : 0;
+}
+
+static int igb_probe(rid_t rid, u32 number, const struct switch_config *conf)
 {
 	if (nr_igbs == IGB_MAX_PFS)
 		return -ENOSPC;
 	struct igb *pf = &igbs[nr_igbs];
-	*pf = (struct igb){ .index = nr_igbs, .rid = rid };
+	*pf = (struct igb){ .index = number, .rid = rid };
+	configure_switch(pf, conf);
 	for (u32 v = 0; v < IGB_MAX_VFS; v++)
 		pf->vf[v] = (struct igb_vf){ .pf = pf, .index = v, .state = VF_ABSENT };
 	for (u32 n = 0; n < IGB_MAX_PORTS; n++)

@@ -76,7 +76,8 @@ struct igb_port {
 	enum igb_route route;
 	/* identity; fixed while the port is in use (started, or a VF given) */
 	u8 mac[6];
-	u16 vlan;
+	u16 vlan;                     /* 0 = none */
+	u16 tag;                      /* VID of the tag that its frames have outside: its VLAN, or its S-VID; 0 = none */
 	/* what the VF asked for */
 	u32 frame;                    /* longest frame with FCS */
 	u16 hash[IGB_MBX_MAX_HASHES]; /* through the mailbox */
@@ -98,6 +99,8 @@ struct igb {
 	struct sriov sriov;
 	u32 nr_vfs;
 	const char *why_no_vf;
+	bool external;                /* switch = external: frames between ports go out and come back by the bridge */
+	u16 svid[IGB_MAX_PORTS];      /* S-VIDs then; 0: no S-channel, the port never passes through */
 	bool is_model;                /* QEMU's, by its subsystem vendor: what it lacks cannot be seen from its registers */
 	struct igb_vf vf[IGB_MAX_VFS];
 	struct igb_port port[IGB_MAX_PORTS];
@@ -109,6 +112,7 @@ struct igb {
 	bool link_up;
 	u64 link_changes, link_told;  /* told: of how many of them the ports have heard */
 	u32 mta[IGB_MTA_WORDS];       /* what the hardware's table holds */
+	u32 control_rah[IGB_CONTROL_GROUPS]; /* … and the entries of the groups of control frames */
 	struct timer sampler;         /* reads counters before they wrap */
 	bool sampling;
 };
@@ -117,6 +121,11 @@ static inline u32 igb_read(const struct igb *pf, u32 reg) { return igb_rd32(pf->
 static inline void igb_write(struct igb *pf, u32 reg, u64 v) { igb_wr32(pf->regs, reg, (u32)v); }
 static inline void igb_set_bits(struct igb *pf, u32 reg, u64 bits) { igb_write(pf, reg, igb_read(pf, reg) | bits); }
 static inline void igb_clear_bits(struct igb *pf, u32 reg, u64 bits) { igb_write(pf, reg, igb_read(pf, reg) & ~bits); }
+
+/* The type of the tags that the hardware puts on and takes off. */
+static inline u16 igb_tag_type(const struct igb *pf) { return pf->external ? IGB_TYPE_STAG : IGB_TYPE_CTAG; }
+/* The longest frame on the wire, with FCS and all its tags. */
+static inline u32 igb_longest(const struct igb *pf) { return pf->external ? IGB_RING_MAX : IGB_MAX_FRAME + IGB_VLAN_LEN; }
 
 extern const struct nic_ops igb_ops;
 
@@ -152,6 +161,8 @@ static inline struct igb_port *igb_port_of(struct nic_lower *l) { return l->priv
 /* The VF of an open port. */
 static inline struct igb_vf *igb_vf_of(struct nic_lower *l) { return igb_port_of(l)->vf; }
 static inline bool igb_port_used(const struct igb_port *p) { return p->vf || p->started; }
+/* Can a VF have it? A VF's frames have their tag, or none, from the hardware, so without an S-VID an external switch could not tell whose they are. */
+static inline bool igb_port_taggable(const struct igb_port *p) { return !p->pf->external || p->pf->svid[p->index]; }
 /* Under igb.lock. Before its first use: the address and VLAN that the configuration demands. -EINVAL (taken, or no unicast address). */
 int igb_port_identify(struct igb_port *p, const struct nic_config *conf);
 void igb_port_refused(const struct igb_port *p, const struct vm *vm); /* says why */

@@ -13,10 +13,10 @@
 #include "core/errno.h"
 #include "nic/igb.h"
 
-/* The emulated NIC takes the registers of rate limits and spoof checks and does nothing. */
+/* The emulated NIC takes the registers of rate limits and spoof checks and does nothing. Behind an external switch VLANs are payload. */
 u32 igb_caps(const struct igb *pf)
 {
-	u32 caps = NEST_CAP_CHECKSUM | NEST_CAP_TSO | NEST_CAP_VLAN | NEST_CAP_PROMISC_GROUPS;
+	u32 caps = NEST_CAP_CHECKSUM | NEST_CAP_TSO | (pf->external ? 0 : NEST_CAP_VLAN) | NEST_CAP_PROMISC_GROUPS;
 	return pf->is_model ? caps : caps | NEST_CAP_RATE | NEST_CAP_SPOOF_CHECK;
 }
 

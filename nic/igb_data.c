@@ -90,13 +90,14 @@ static void uplink_join(struct igb_port *p)
 {
 	struct uplink_port *u = &p->pf->uplink.port[p->index];
 	memcpy(u->mac, p->mac, 6);
-	u->vlan = p->vlan;
+	u->vlan = p->tag;
 	u->filter = p->emu_groups;
+	u->control = p->pf->external;
 }
 
 int igb_data_init(struct igb *pf)
 {
-	pf->uplink = (struct uplink){ .ops = &uplink_ops, .arg = pf, .max_frame = IGB_MAX_FRAME - IGB_FCS_LEN };
+	pf->uplink = (struct uplink){ .ops = &uplink_ops, .arg = pf, .max_frame = IGB_MAX_FRAME - IGB_FCS_LEN, .external = pf->external };
 	return igb_ring_create(pf);
 }
 

@@ -2,7 +2,7 @@
  * A VF's pool: which frames it receives and what its frames carry.
  *
  * Invariant: a pool accepts what is routed to it and, while its groups are open, broadcasts and the multicast hashes that its VF asked
- * for, all in its own VLAN or, without one, untagged only. The filter tables that pools share (VLVF, VFTA, MTA) hold exactly what the
+ * for, all with its port's own tag (C-VLAN, or S-VID behind an external switch) or, without one, untagged only. The filter tables that pools share (VLVF, VFTA, MTA) hold exactly what the
  * ports in use need.
  */
 #include <string.h>
@@ -66,6 +66,50 @@ static void want_filter(u32 want[IGB_MTA_WORDS], const struct nic_rx_filter *f)
 }
 
 /*
+ * Groups of control frames of an external switch (nic/uplink.h): nearest customer bridge, nearest non-TPMR bridge (IEEE 802.1Q, Reserved
+ * addresses). The PF's pool must have them while any port is started, whatever its route. Exact entries, which may hold groups (as Linux,
+ * e1000_set_rx_mode, uses them): by hash the pool would have every group of every port, for as long as nothing is emulated, too. Such an
+ * entry comes before the hash table in QEMU's model, so VFs that asked for the group are named with it.
+ */
+static const u8 control_groups[IGB_CONTROL_GROUPS][6] = { { 0x01, 0x80, 0xc2, 0, 0, 0 }, { 0x01, 0x80, 0xc2, 0, 0, 3 } };
+
+static bool wants_hash(const struct igb_port *p, u32 hash)
+{
+	for (u32 i = 0; i < p->nr_hashes; i++)
+		if (p->hash[i] == hash)
+			return true;
+	for (u32 i = 0; i < p->vf_groups.nr; i++)
+		if (hash_of(p->vf_groups.group[i]) == hash)
+			return true;
+	return p->vf_groups.all_groups;
+}
+
+static u32 control_pools(const struct igb *pf, const u8 group[6])
+{
+	u32 pools = 0;
+	for (u32 i = 0; i < IGB_MAX_PORTS; i++)
+		if (pf->port[i].started)
+			pools |= 1u << IGB_PF_POOL;
+	for (u32 v = 0; pools && v < pf->nr_vfs; v++)
+		if (pf->vf[v].port && pf->vf[v].groups_open && wants_hash(pf->vf[v].port, hash_of(group)))
+			pools |= 1u << v;
+	return pools;
+}
+
+static void control_update(struct igb *pf)
+{
+	for (u32 i = 0; pf->external && i < IGB_CONTROL_GROUPS; i++) {
+		u32 pools = control_pools(pf, control_groups[i]);
+		u32 rah = pools ? igb_rah(control_groups[i], pools) : 0, rar = IGB_CONTROL_RAR(i);
+		if (rah == pf->control_rah[i])
+			continue;
+		pf->control_rah[i] = rah;
+		igb_write(pf, IGB_RAL(rar), igb_ral(control_groups[i]));
+		igb_write(pf, IGB_RAH(rar), rah);
+	}
+}
+
+/*
  * The table is shared: it is the union of what all ports want in both states, so that a switch changes nothing here. Who wants all
  * groups fills it; the others then get groups that they did not ask for, as any hashed filter may deliver. Only words that change
  * are written.
@@ -85,6 +129,7 @@ void igb_mta_update(struct igb *pf)
 			igb_write(pf, IGB_MTA(i), want[i]);
 		pf->mta[i] = want[i];
 	}
+	control_update(pf);
 }
 
 static bool wants_any(const struct nic_rx_filter *f) { return f->nr || f->all_groups; }
@@ -94,7 +139,7 @@ void igb_pool_update(struct igb_vf *vf)
 {
 	const struct igb_port *p = vf->port;
 	u64 groups = vf->groups_open ? IGB_VMOLR_BAM | (wants_groups(p) ? IGB_VMOLR_ROMPE : 0) : 0;
-	igb_write(vf->pf, IGB_VMOLR(vf->index), igb_vmolr(p->vlan, p->frame, groups));
+	igb_write(vf->pf, IGB_VMOLR(vf->index), igb_vmolr(p->tag, p->frame, groups));
 	igb_mta_update(vf->pf);
 }
 
@@ -112,9 +157,9 @@ void igb_pool_enable(struct igb_vf *vf, bool on)
 
 void igb_pool_open(struct igb_vf *vf)
 {
-	igb_write(vf->pf, IGB_VMVIR(vf->index), igb_vmvir(vf->port->vlan));
-	if (vf->port->vlan)
-		vlan_join(vf->pf, vf->index, vf->port->vlan);
+	igb_write(vf->pf, IGB_VMVIR(vf->index), igb_vmvir(vf->port->tag));
+	if (vf->port->tag)
+		vlan_join(vf->pf, vf->index, vf->port->tag);
 	igb_pool_update(vf);
 	igb_pool_enable(vf, true);
 }
@@ -128,8 +173,8 @@ void igb_pool_close(struct igb_vf *vf)
 		igb_rate_update(vf);
 	}
 	igb_write(vf->pf, IGB_VMOLR(vf->index), IGB_VMOLR_NOTHING);
-	if (vf->port->vlan)
-		vlan_leave(vf->pf, vf->index, vf->port->vlan);
+	if (vf->port->tag)
+		vlan_leave(vf->pf, vf->index, vf->port->tag);
 	igb_port_forget(vf->port);
 	igb_mta_update(vf->pf);
 	igb_write(vf->pf, IGB_VMVIR(vf->index), IGB_VMVIR_NEVER);
@@ -140,31 +185,39 @@ void igb_pool_close(struct igb_vf *vf)
 /* In emulation, or about to be: it must have group frames from before the switch on. */
 static bool emulated(const struct igb_port *p) { return p->started && (p->route == IGB_ROUTE_PF || p->opening); }
 
+/* What the pool takes for one port. Control frames come by entries of their own, but as any frame must fit and be stripped. */
+static u64 pf_pool_takes(const struct igb_port *p)
+{
+	bool external = p->pf->external;
+	u64 v = 0;
+	if (emulated(p))
+		v = IGB_VMOLR_BAM | (external && p->tag ? 0 : IGB_VMOLR_AUPE) | (wants_any(&p->emu_groups) ? IGB_VMOLR_ROMPE : 0);
+	if (v || (external && p->started))
+		v |= IGB_VMOLR_STRVLAN | IGB_VMOLR_LPE | FIELD_PREP(IGB_VMOLR_RLPML, igb_longest(p->pf));
+	return v;
+}
+
 /* Tags come off in hardware, for some come off anyway: RPLOLR's are those of multicast frames. Software tells VLANs apart. */
 void igb_pf_pool_update(struct igb *pf)
 {
 	u64 v = IGB_VMOLR_STRCRC;
-	for (u32 i = 0; i < IGB_MAX_PORTS; i++) {
-		if (!emulated(&pf->port[i]))
-			continue;
-		v |= IGB_VMOLR_BAM | IGB_VMOLR_AUPE | IGB_VMOLR_STRVLAN | IGB_VMOLR_LPE;
-		v |= FIELD_PREP(IGB_VMOLR_RLPML, IGB_MAX_FRAME + IGB_VLAN_LEN);
-		v |= wants_any(&pf->port[i].emu_groups) ? IGB_VMOLR_ROMPE : 0;
-	}
+	for (u32 i = 0; i < IGB_MAX_PORTS; i++)
+		v |= pf_pool_takes(&pf->port[i]);
 	igb_write(pf, IGB_VMOLR(IGB_PF_POOL), v);
+	control_update(pf);
 }
 
 void igb_pf_pool_join(struct igb_port *p)
 {
-	if (p->vlan)
-		vlan_join(p->pf, IGB_PF_POOL, p->vlan);
+	if (p->tag)
+		vlan_join(p->pf, IGB_PF_POOL, p->tag);
 }
 
 void igb_pf_pool_leave(struct igb_port *p)
 {
 	for (u32 i = 0; i < IGB_MAX_PORTS; i++)
-		if (p->pf->port[i].started && p->pf->port[i].vlan == p->vlan)
+		if (p->pf->port[i].started && p->pf->port[i].tag == p->tag)
 			return;
-	if (p->vlan)
-		vlan_leave(p->pf, IGB_PF_POOL, p->vlan);
+	if (p->tag)
+		vlan_leave(p->pf, IGB_PF_POOL, p->tag);
 }

@@ -18,6 +18,9 @@ static void wanted_mac(const struct igb_port *p, const struct nic_config *conf, 
 		mac[0] = (u8)((p->index + 1) << 2 | 2);
 }
 
+/* Behind an external switch the VLAN of a port is the bridge's business, whatever the configuration wishes: nobody here puts its tag on. */
+static u16 vlan_of(const struct igb_port *p, const struct nic_config *conf) { return conf && !p->pf->external ? conf->vlan : 0; }
+
 static bool mac_usable(const struct igb_port *p, const u8 mac[6])
 {
 	static const u8 zero[6];
@@ -47,7 +50,8 @@ int igb_port_identify(struct igb_port *p, const struct nic_config *conf)
 	if (!mac_usable(p, mac))
 		return -EINVAL;
 	memcpy(p->mac, mac, 6);
-	p->vlan = conf ? conf->vlan : 0;
+	p->vlan = vlan_of(p, conf);
+	p->tag = p->pf->external ? p->pf->svid[p->index] : p->vlan;
 	return 0;
 }
 
@@ -98,10 +102,11 @@ void igb_route_vf(struct igb_port *p) { route_now(p, true, IGB_ROUTE_VF); }
 void igb_route_fall_back(struct igb_port *p) { route_now(p, true, IGB_ROUTE_PF); }
 void igb_route_device(struct igb_port *p) { route_now(p, false, IGB_ROUTE_PF); }
 
-/* Some VF that a port could be given, or has. */
-static bool may_pass(const struct igb *pf)
+/* There is some VF that the port could be given, or has. */
+static bool may_pass(const struct igb_port *p)
 {
-	for (u32 v = 0; v < pf->nr_vfs; v++)
+	const struct igb *pf = p->pf;
+	for (u32 v = 0; igb_port_taggable(p) && v < pf->nr_vfs; v++)
 		if (pf->vf[v].state != VF_ABSENT && pf->vf[v].state != VF_LOST)
 			return true;
 	return false;
@@ -115,11 +120,12 @@ int igb_info(struct nic_lower *l, struct nest_nic_info *out)
 	spin_lock(&p->pf->lock);
 	igb_link_poll(p->pf);
 	*out = (struct nest_nic_info){
-		.vlan = conf ? conf->vlan : 0,
+		.vlan = vlan_of(p, conf),
 		.mode = passes ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION,
 		.want = passes ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION,
 		.state = p->route == IGB_ROUTE_VF ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION,
-		.flags = (p->pf->link_up ? NEST_NIC_LINK_UP : 0) | (may_pass(p->pf) ? NEST_NIC_MAY_PASS : 0),
+		.flags = (p->pf->link_up ? NEST_NIC_LINK_UP : 0) | (may_pass(p) ? NEST_NIC_MAY_PASS : 0) |
+			 (p->pf->external ? NEST_NIC_EXTERNAL : 0),
 		.max_frame = IGB_MAX_FRAME - IGB_FCS_LEN,
 		.rx_queues = 1, .tx_queues = 1, .irq_vectors = IGB_VF_VECTORS,
 		.family = IGB_FAMILY,

@@ -27,6 +27,9 @@
 #define IGB_ETH_HEADER 14
 #define IGB_FCS_LEN 4
 #define IGB_VLAN_LEN 4
+#define IGB_ETAG_LEN 8
+#define IGB_TYPE_CTAG 0x8100u
+#define IGB_TYPE_STAG 0x88a8u
 #define IGB_VLAN_VID 0xfffu
 #define IGB_MIN_FRAME 64         /* with FCS */
 #define IGB_STD_FRAME 1518
@@ -68,6 +71,8 @@
 #define IGB_MDIC_OP_WRITE FIELD_PREP(BITS(27, 26), 1)
 #define IGB_MDIC_READY BIT(28)
 #define IGB_MDIC_ERROR BIT(30)
+#define IGB_VET 0x0038           /* type of the tags that are inserted, taken off and filtered */
+#define IGB_VET_TYPE BITS(15, 0)
 #define IGB_SWSM 0x5b50
 #define IGB_SWSM_SMBI BIT(0)
 #define IGB_SWSM_SWESMBI BIT(1)
@@ -162,6 +167,8 @@
 #define IGB_RAH_POOL BITS(25, 18)
 #define IGB_RAH_AV BIT(31)
 #define IGB_PORT_RAR(p) (IGB_RAR_ENTRIES - 1 - (p)) /* entry that holds port p's address */
+#define IGB_CONTROL_RAR(i) (1u + (i)) /* … the i-th group of control frames */
+#define IGB_CONTROL_GROUPS 2
 #define IGB_MTA(i) (0x5200u + 4 * (i))
 #define IGB_VFTA(i) (0x5600u + 4 * (i))
 #define IGB_UTA(i) (0xa000u + 4 * (i))

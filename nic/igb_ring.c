@@ -149,9 +149,9 @@ static void tx_piece(struct igb_ring *r, u32 len, u32 total, bool last)
 	r->tx_next = after(r->tx_next, 1);
 }
 
-static void copy_tagged(u8 *to, const u8 *frame, u32 len, u16 vlan)
+static void copy_tagged(u8 *to, const u8 *frame, u32 len, u16 type, u16 vlan)
 {
-	const u8 tag[4] = { 0x81, 0x00, (u8)(vlan >> 8), (u8)vlan };
+	const u8 tag[4] = { (u8)(type >> 8), (u8)type, (u8)(vlan >> 8), (u8)vlan };
 	memcpy(to, frame, 12);
 	memcpy(to + 12, tag, 4);
 	memcpy(to + 16, frame + 12, len - 12);
@@ -165,7 +165,7 @@ int igb_ring_tx(struct igb *pf, const u8 *frame, u32 len, u16 vlan)
 		return -EIO;
 	u8 *to = buf(r->tx_buf, r->tx_next);
 	if (vlan)
-		copy_tagged(to, frame, first, vlan);
+		copy_tagged(to, frame, first, igb_tag_type(pf), vlan);
 	else
 		memcpy(to, frame, first);
 	tx_piece(r, first + (total - len), total, first == len);

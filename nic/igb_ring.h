@@ -12,7 +12,7 @@
 
 #define IGB_RING 256u       /* descriptors each way */
 #define IGB_RING_BUF 2048u  /* longer frames come and go in pieces */
-#define IGB_RING_MAX (IGB_MAX_FRAME + IGB_VLAN_LEN)
+#define IGB_RING_MAX (IGB_MAX_FRAME + IGB_ETAG_LEN + 2 * IGB_VLAN_LEN)
 
 struct igb;
 struct igb_ring {
@@ -34,7 +34,7 @@ int igb_ring_create(struct igb *pf);
 /* Program and enable the queues. -ETIMEDOUT: one does not start. */
 int igb_ring_start(struct igb *pf);
 
-/* Copy a frame into the ring, with a tag if vlan is not 0. -EIO: no room, also after a wait. */
+/* Copy a frame into the ring, with a tag of the NIC's type (igb_tag_type) if vlan is not 0. -EIO: no room, also after a wait. */
 int igb_ring_tx(struct igb *pf, const u8 *frame, u32 len, u16 vlan);
 void igb_ring_tx_kick(struct igb *pf);
 /* True: everything has left. Bounded. */

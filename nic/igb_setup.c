@@ -1,8 +1,8 @@
 /*
  * The 82576 PF from reset to a working switch between pools.
  *
- * Invariant: a pool without an owner accepts nothing and sends
- * nothing; frames between pools go through the embedded switch.
+ * Invariant: a pool without an owner accepts nothing and sends nothing; frames between pools go through the embedded switch or, where the
+ * configuration says so, out to the bridge and back.
  */
 #include "core/errno.h"
 #include "nic/igb.h"
@@ -75,8 +75,10 @@ static void clear_filters(struct igb *pf)
 }
 
 /*
- * VMDq with the PF in the default pool; the switch loops frames between pools back, replicates group frames to every pool that wants
- * them, and drops forged source addresses and tags of VFs. A pool without descriptors drops instead of holding up the others.
+ * VMDq with the PF in the default pool; the switch loops frames between pools back unless it is external, replicates group frames to
+ * every pool that wants them, and drops forged source addresses and tags of VFs. A pool without descriptors drops instead of holding up
+ * the others. The type of tag is one for inserting, stripping and filtering: behind an external switch S-tags are the hardware's
+ * business and C-tags are payload.
  */
 static void setup_vmdq(struct igb *pf)
 {
@@ -86,7 +88,9 @@ static void setup_vmdq(struct igb *pf)
 	igb_write(pf, IGB_MRQC, IGB_MRQC_VMDQ);
 	igb_write(pf, IGB_VT_CTL, FIELD_PREP(IGB_VT_CTL_DEF_POOL, IGB_PF_POOL) | IGB_VT_CTL_DIS_DEF_POOL |
 					IGB_VT_CTL_REPL_EN);
-	igb_write(pf, IGB_DTXSWC, FIELD_PREP(IGB_DTXSWC_MAC_SPOOF, vfs) | FIELD_PREP(IGB_DTXSWC_VLAN_SPOOF, vfs) | IGB_DTXSWC_LOOPBACK);
+	igb_write(pf, IGB_DTXSWC, FIELD_PREP(IGB_DTXSWC_MAC_SPOOF, vfs) | FIELD_PREP(IGB_DTXSWC_VLAN_SPOOF, vfs) |
+				       (pf->external ? 0 : IGB_DTXSWC_LOOPBACK));
+	igb_write(pf, IGB_VET, (igb_read(pf, IGB_VET) & ~IGB_VET_TYPE) | igb_tag_type(pf));
 	igb_set_bits(pf, IGB_DTXCTL, IGB_DTXCTL_VLAN_ADDED);
 	igb_write(pf, IGB_RPLOLR, IGB_RPLOLR_STRVLAN | IGB_RPLOLR_STRCRC);
 	igb_write(pf, IGB_QDE, BIT(IGB_QUEUES) - 1);
@@ -101,7 +105,7 @@ void igb_setup_switch(struct igb *pf)
 	setup_vmdq(pf);
 	igb_write(pf, IGB_FCRTL, 0); /* no pause frames: one slow pool would stop the wire for all */
 	igb_write(pf, IGB_FCRTH, 0);
-	igb_write(pf, IGB_RLPML, IGB_MAX_FRAME + IGB_VLAN_LEN);
+	igb_write(pf, IGB_RLPML, igb_longest(pf));
 	igb_set_bits(pf, IGB_CTRL, IGB_CTRL_VME);
 	igb_write(pf, IGB_RCTL, IGB_RCTL_EN | IGB_RCTL_LPE | IGB_RCTL_BAM | IGB_RCTL_VFE | IGB_RCTL_SECRC);
 	igb_write(pf, IGB_TCTL, IGB_TCTL_EN | IGB_TCTL_PSP | FIELD_PREP(IGB_TCTL_CT, 15) | FIELD_PREP(IGB_TCTL_COLD, 64) | IGB_TCTL_RTLC);

@@ -155,6 +155,11 @@ static int vf_isolate(struct igb_vf *vf)
 static int vf_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf, u32 flags)
 {
 	struct igb_port *p = igb_port_of(l);
+	if (!igb_port_taggable(p)) {
+		log_limited(8, "nic: VM %s gets no virtual function for its port: the switch is external, and port%u has no S-VID ([nic %u], svid)",
+			    vm->cfg->name, l->index, p->pf->index);
+		return -EPERM;
+	}
 	int r = vf_claim(p, vm, conf, flags);
 	if (r)
 		return r;

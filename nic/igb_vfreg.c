@@ -43,7 +43,7 @@ int igb_stats(struct nic_lower *l, struct nest_nic_stats *out)
 {
 	struct igb_port *p = igb_port_of(l);
 	const struct igb_counter *c = p->stat;
-	u32 tag = p->vlan ? IGB_VLAN_LEN : 0;
+	u32 tag = p->tag ? IGB_VLAN_LEN : 0;
 	spin_lock(&p->pf->lock);
 	if (p->vf)
 		igb_stats_sample(p->vf);

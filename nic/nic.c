@@ -42,17 +42,40 @@ static const struct nic_driver *driver_for(const struct pci_dev *d)
 	return NULL;
 }
 
-static void probe_all(void)
+static const struct switch_config *section_of(const struct config *c, u32 n)
 {
+	return n < CFG_MAX_SWITCHES && c->switches[n].line ? &c->switches[n] : NULL;
+}
+
+/* How many there are, whether they work or not: the number of one does not depend on what becomes of the others. */
+static u32 probe_all(const struct config *c)
+{
+	u32 n = 0;
 	for (u32 i = 0; i < pci_count(); i++) {
 		const struct pci_dev *d = pci_get(i);
 		const struct nic_driver *driver = driver_for(d);
-		if (driver)
-			driver->probe(d->rid); /* says itself what is wrong */
-		else if (d->class_code >> 16 == CLASS_NETWORK)
+		if (driver) {
+			driver->probe(d->rid, n, section_of(c, n)); /* says itself what is wrong */
+			n++;
+		} else if (d->class_code >> 16 == CLASS_NETWORK)
 			log_line("nic: no driver for the network device %04x:%04x at " RID_FMT "; it stays off", d->vendor, d->device,
 				 RID_ARG(d->rid));
 	}
+	return n;
+}
+
+/* A policy that applies to nothing is a mistake, and the ports that it was meant for would be open to each other. */
+static int check_sections(const struct config *c, u32 nr_nics, char *err, size_t errlen)
+{
+	for (u32 n = nr_nics; n < CFG_MAX_SWITCHES; n++) {
+		if (!c->switches[n].line)
+			continue;
+		format(err, errlen, "nestling.cfg:%u: there is no nic %u: %s", c->switches[n].line, n,
+		       outer_present() ? "inside another Nestling NICs are the outermost's" : nr_nics ? "it would be one more than were found" :
+		       "none was found that there is a driver for");
+		return -EINVAL;
+	}
+	return 0;
 }
 
 /* ---- report ---- */
@@ -85,12 +108,14 @@ static void report_port(struct nic_port *p)
 
 static void nic_report(void) { port_for_each(report_port); }
 
-int nic_init(void)
+int nic_init(const struct config *c, char *err, size_t errlen)
 {
+	u32 nr_nics = 0;
 	report_add_section(nic_report);
 	if (outer_present())
 		upstream_init();
 	else
-		probe_all();
-	return (int)nic_lower_count();
+		nr_nics = probe_all(c);
+	int r = check_sections(c, nr_nics, err, errlen);
+	return r ? r : (int)nic_lower_count();
 }

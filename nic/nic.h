@@ -147,6 +147,8 @@ struct nic_lower {
 	const struct nic_ops *ops;
 	void *priv;
 	u32 index;          /* as in `nic = port<index>` */
+	bool external;      /* the bridge behind the outermost's wire switches between ports, not that NIC */
+	bool s_channel;     /* … and this port's frames get an S-tag right below us, which is all that names the port there */
 	struct nic_port *bound;
 };
 
@@ -186,10 +188,11 @@ struct nic_port {
 
 /* ---- called by core/main.c ---- */
 /*
- * Probe: the outer's ports if there is one, else every NIC we have a driver for. Adds the NIC section to the report. Returns the
- * number of lower ports.
+ * Probe: the outer's ports if there is one, else every NIC we have a driver for, each with its section [nic N] of the configuration,
+ * which must stay. Adds the NIC section to the report. Returns the number of lower ports; -EINVAL with a reason in err: a section [nic N] is
+ * for a NIC that is not there.
  */
-int nic_init(void);
+int nic_init(const struct config *c, char *err, size_t errlen);
 /* Bind hypercalls HC_NIC_*. */
 void nic_hypercalls_init(void);
 /* Console commands about ports. */
@@ -207,8 +210,11 @@ void nic_ports_fini(struct vm *vm);
 int nic_lower_add(const struct nic_ops *ops, void *priv);
 /* Leave the next number unused: nic_lower_get answers NULL for it. Returns that number, -ENOSPC. */
 int nic_lower_skip(void);
-/* PF driver families probe themselves on one PCI function; first that returns 0 owns it. ids: vendor << 16 | device, 0 ends. */
-struct nic_driver { const char *name; const u32 *ids; int (*probe)(rid_t rid); };
+/*
+ * PF driver families probe themselves on one PCI function. number: N of its section [nic N], counted over all functions that a driver has the
+ * ids of, whether they work or not; conf: that section, or NULL. ids: vendor << 16 | device, 0 ends.
+ */
+struct nic_driver { const char *name; const u32 *ids; int (*probe)(rid_t rid, u32 number, const struct switch_config *conf); };
 extern const struct nic_driver igb_driver;
 /*
  * Upward, from a lower link's data road; l->bound is the port, which stays while the link is started. Called under the link's own

@@ -9,6 +9,7 @@
 #include "core/fault.h"
 #include "core/mem.h"
 #include "core/percpu.h"
+#include "nic/port.h"
 #include "nic/upstream.h"
 
 #define FREE_TRIES 3
@@ -262,12 +263,16 @@ int upstream_init(void)
 		return 0;
 	for (u32 i = 0; i < MIN(outer_ports(), NIC_MAX_LOWER); i++) {
 		ports[i] = (struct upstream){ .port = i };
-		if (simple(HC_NIC_INFO, i, 0, 0)) {
+		struct nest_nic_info info;
+		if (ask(HC_NIC_INFO, i, &info, sizeof(info))) {
 			log_line("nic: port%d is missing: the outer has nothing behind it", nic_lower_skip());
 			continue;
 		}
-		if (nic_lower_add(&upstream_ops, &ports[i]) >= 0)
-			n++;
+		int index = nic_lower_add(&upstream_ops, &ports[i]);
+		if (index < 0)
+			break;
+		nic_lower_get((u32)index)->external = info.flags & NEST_NIC_EXTERNAL;
+		n++;
 	}
 	log_line("nic: %d port%s from the outer", n, n == 1 ? "" : "s");
 	return n;

@@ -39,6 +39,11 @@ int prepare(void **state)
 int start(void **state)
 {
 	prepare(state);
+	return go_on();
+}
+
+int go_on(void)
+{
 	igb_setup_switch(pf);
 	assert_int_equal(igb_data_init(pf), 0);
 	seen.command[7] |= PCI_COMMAND_MASTER;

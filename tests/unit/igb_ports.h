@@ -20,9 +20,13 @@ extern struct nic_port port[IGB_MAX_PORTS];
 extern struct nic_lower lower[IGB_MAX_PORTS];
 extern u8 frame[9300];
 
-/* Set up and tear down of a test. prepare: the hardware only; start: the PF's queues and the devices of ports 0 and 1, too. */
+/*
+ * Set up and tear down of a test. prepare: the hardware only; start: the PF's queues and the devices of ports 0 and 1, too; go_on: what
+ * start does after prepare.
+ */
 int prepare(void **state);
 int start(void **state);
+int go_on(void);
 int stop(void **state);
 /* The frame, with an address of each kind and a mark. */
 const u8 *make(const u8 *to, const u8 *from, u8 mark);

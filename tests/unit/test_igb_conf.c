@@ -23,7 +23,7 @@ static int start(void **state)
 	fakes_reset();
 	pf = model_igb();
 	port = &pf->port[1];
-	*port = (struct igb_port){ .pf = pf, .index = 1, .mac = { 0x52, 0x54, 0, 0, 0, 1 }, .vlan = 7, .vf = &pf->vf[4] };
+	*port = (struct igb_port){ .pf = pf, .index = 1, .mac = { 0x52, 0x54, 0, 0, 0, 1 }, .vlan = 7, .tag = 7, .vf = &pf->vf[4] };
 	pf->vf[4].port = port;
 	pf->vf[4].state = VF_OWNED;
 	pf->vf[4].groups_open = true;

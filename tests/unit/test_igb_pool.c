@@ -28,7 +28,7 @@ static struct igb_vf *owned(u32 v, u8 last, u16 vlan)
 	const u8 mac[6] = { 0x52, 0x54, 0, 0, 0, last };
 	struct igb_port *p = &pf->port[v];
 	memcpy(p->mac, mac, 6);
-	p->vlan = vlan;
+	p->vlan = p->tag = vlan;
 	p->frame = IGB_STD_FRAME;
 	p->vf = vf;
 	vf->port = p;
@@ -49,6 +49,7 @@ static void setup_makes_a_switch(void **state)
 	assert_int_equal(model_get(MODEL_PF, 0x5818) & 7, 3);                       /* MRQC: VMDq */
 	assert_int_equal(model_get(MODEL_PF, 0x581c), 7u << 7 | 1u << 29 | 1u << 30); /* no default pool, replication */
 	assert_int_equal(model_get(MODEL_PF, 0x3500), 1u << 31 | 0x7f7f);            /* loopback, spoof checks of VFs */
+	assert_int_equal(model_get(MODEL_PF, 0x0038) & 0xffff, 0x8100);              /* VET: C-tags */
 	assert_int_equal(model_get(MODEL_PF, 0x2408), 0xffff);                       /* no pool holds up the others */
 	assert_int_equal(model_get(MODEL_PF, 0x0c8c), 0);                            /* nobody receives or sends yet */
 	assert_int_equal(model_get(MODEL_PF, 0x0c90), 0);

@@ -11,6 +11,7 @@
 
 #include "core/errno.h"
 #include "core/hypercall.h"
+#include "nic/port.h"
 #include "tests/unit/nic_fakes.h"
 
 static u8 record[PAGE_SIZE];
@@ -30,7 +31,8 @@ bool mem_is_ram(hpa_t a, u64 len) { return a.v + len <= ram_bytes; }
 
 static s64 info(u64 port)
 {
-	struct nest_nic_info i = { .mac = { 2, 0, 0, 0, 0, (u8)port }, .vlan = 7, .mode = 1, .family = 1 };
+	struct nest_nic_info i = { .mac = { 2, 0, 0, 0, 0, (u8)port }, .vlan = 7, .mode = 1, .family = 1,
+				   .flags = NEST_NIC_LINK_UP | (port == 1 ? NEST_NIC_EXTERNAL | NEST_NIC_VDP_OUTER : 0) };
 	if (port >= nr_ports || missing >> port & 1)
 		return -ENOENT;
 	memcpy(record, &i, sizeof(i));
@@ -73,6 +75,7 @@ int nic_lower_add(const struct nic_ops *ops, void *priv)
 	lower[nr_lower] = (struct nic_lower){ .ops = ops, .priv = priv, .index = nr_lower };
 	return (int)nr_lower++;
 }
+struct nic_lower *nic_lower_get(u32 index) { return &lower[index]; }
 int nic_lower_skip(void) { return nic_lower_add(NULL, NULL); }
 
 /* Frames are another test's (test_upstream_data.c). */
@@ -117,7 +120,11 @@ static void ports_are_the_outers(void **state)
 	assert_int_equal(OP(info, &i), 0);
 	assert_int_equal(i.mac[5], 1);
 	assert_int_equal(i.vlan, 7);
+	assert_int_equal(i.flags, NEST_NIC_LINK_UP | NEST_NIC_EXTERNAL | NEST_NIC_VDP_OUTER); /* as they are */
 	assert_int_equal(nr_calls, 1);
+	assert_false(lower[0].external);
+	assert_true(lower[1].external);
+	assert_false(lower[1].s_channel); /* only the outermost puts S-tags on */
 	nr_ports = 1;
 	assert_int_equal(OP(info, &i), -ENOENT);
 	features = 0;
