@@ -112,7 +112,7 @@ struct igb {
 	bool link_up;
 	u64 link_changes, link_told;  /* told: of how many of them the ports have heard */
 	u32 mta[IGB_MTA_WORDS];       /* what the hardware's table holds */
-	u32 control_rah[IGB_CONTROL_GROUPS]; /* … and the entries of the groups of control frames */
+	bool control_open;            /* the entries of the groups of control frames are valid */
 	struct timer sampler;         /* reads counters before they wrap */
 	bool sampling;
 };

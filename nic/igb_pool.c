@@ -66,50 +66,6 @@ static void want_filter(u32 want[IGB_MTA_WORDS], const struct nic_rx_filter *f)
 }
 
 /*
- * Groups of control frames of an external switch (nic/uplink.h): nearest customer bridge, nearest non-TPMR bridge (IEEE 802.1Q, Reserved
- * addresses). The PF's pool must have them while any port is started, whatever its route. Exact entries, which may hold groups (as Linux,
- * e1000_set_rx_mode, uses them): by hash the pool would have every group of every port, for as long as nothing is emulated, too. Such an
- * entry comes before the hash table in QEMU's model, so VFs that asked for the group are named with it.
- */
-static const u8 control_groups[IGB_CONTROL_GROUPS][6] = { { 0x01, 0x80, 0xc2, 0, 0, 0 }, { 0x01, 0x80, 0xc2, 0, 0, 3 } };
-
-static bool wants_hash(const struct igb_port *p, u32 hash)
-{
-	for (u32 i = 0; i < p->nr_hashes; i++)
-		if (p->hash[i] == hash)
-			return true;
-	for (u32 i = 0; i < p->vf_groups.nr; i++)
-		if (hash_of(p->vf_groups.group[i]) == hash)
-			return true;
-	return p->vf_groups.all_groups;
-}
-
-static u32 control_pools(const struct igb *pf, const u8 group[6])
-{
-	u32 pools = 0;
-	for (u32 i = 0; i < IGB_MAX_PORTS; i++)
-		if (pf->port[i].started)
-			pools |= 1u << IGB_PF_POOL;
-	for (u32 v = 0; pools && v < pf->nr_vfs; v++)
-		if (pf->vf[v].port && pf->vf[v].groups_open && wants_hash(pf->vf[v].port, hash_of(group)))
-			pools |= 1u << v;
-	return pools;
-}
-
-static void control_update(struct igb *pf)
-{
-	for (u32 i = 0; pf->external && i < IGB_CONTROL_GROUPS; i++) {
-		u32 pools = control_pools(pf, control_groups[i]);
-		u32 rah = pools ? igb_rah(control_groups[i], pools) : 0, rar = IGB_CONTROL_RAR(i);
-		if (rah == pf->control_rah[i])
-			continue;
-		pf->control_rah[i] = rah;
-		igb_write(pf, IGB_RAL(rar), igb_ral(control_groups[i]));
-		igb_write(pf, IGB_RAH(rar), rah);
-	}
-}
-
-/*
  * The table is shared: it is the union of what all ports want in both states, so that a switch changes nothing here. Who wants all
  * groups fills it; the others then get groups that they did not ask for, as any hashed filter may deliver. Only words that change
  * are written.
@@ -129,7 +85,6 @@ void igb_mta_update(struct igb *pf)
 			igb_write(pf, IGB_MTA(i), want[i]);
 		pf->mta[i] = want[i];
 	}
-	control_update(pf);
 }
 
 static bool wants_any(const struct nic_rx_filter *f) { return f->nr || f->all_groups; }
@@ -195,6 +150,32 @@ static u64 pf_pool_takes(const struct igb_port *p)
 	if (v || (external && p->started))
 		v |= IGB_VMOLR_STRVLAN | IGB_VMOLR_LPE | FIELD_PREP(IGB_VMOLR_RLPML, igb_longest(p->pf));
 	return v;
+}
+
+/*
+ * Groups of control frames of an external switch (nic/uplink.h): nearest customer bridge, nearest non-TPMR bridge (IEEE 802.1Q, Reserved
+ * addresses). The PF's pool must have them while any port is started, whatever its route. Exact entries, which may hold groups (as Linux,
+ * e1000_set_rx_mode, uses them): by hash the pool would have every group of every port, for as long as nothing is emulated, too, and
+ * VFs would have these.
+ */
+static const u8 control_groups[IGB_CONTROL_GROUPS][6] = { { 0x01, 0x80, 0xc2, 0, 0, 0 }, { 0x01, 0x80, 0xc2, 0, 0, 3 } };
+
+static bool any_started(const struct igb *pf)
+{
+	for (u32 i = 0; i < IGB_MAX_PORTS; i++)
+		if (pf->port[i].started)
+			return true;
+	return false;
+}
+
+static void control_update(struct igb *pf)
+{
+	bool want = pf->external && any_started(pf);
+	for (u32 i = 0; want != pf->control_open && i < IGB_CONTROL_GROUPS; i++) {
+		igb_write(pf, IGB_RAL(IGB_CONTROL_RAR(i)), igb_ral(control_groups[i]));
+		igb_write(pf, IGB_RAH(IGB_CONTROL_RAR(i)), want ? igb_rah(control_groups[i], 1u << IGB_PF_POOL) : 0);
+	}
+	pf->control_open = want;
 }
 
 /* Tags come off in hardware, for some come off anyway: RPLOLR's are those of multicast frames. Software tells VLANs apart. */

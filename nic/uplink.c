@@ -41,6 +41,9 @@ static bool is_reserved(const u8 *to)
 	return !memcmp(to, prefix, sizeof(prefix)) && to[5] < 0x10;
 }
 
+/* Nearest customer bridge and nearest non-TPMR bridge: where extenders and VDP speak. In neither state does a guest get what is sent there. */
+static bool is_extenders(const u8 *to) { return is_reserved(to) && (to[5] == 0 || to[5] == 3); }
+
 static bool is_control(const u8 *frame, u32 len)
 {
 	u32 type = type_at(frame, len, own_type(frame, len));
@@ -195,7 +198,7 @@ static bool takes_external(const struct uplink_port *p, const u8 *frame, bool co
 	if (control)
 		return p->control;
 	if (is_group(frame))
-		return p->state == UPLINK_ON && wants_group(p, frame);
+		return p->state == UPLINK_ON && !is_extenders(frame) && wants_group(p, frame);
 	return p->state != UPLINK_OFF && !memcmp(frame, p->mac, 6);
 }
 

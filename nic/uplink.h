@@ -15,7 +15,8 @@
  * and nobody else. Ports without one share what has no S-tag; they are told apart by E-TAGs (IEEE 802.1BR), which extenders above put
  * on and look at, so they may send nothing without one. Both kinds may have an E-TAG behind the addresses, which hides nothing:
  * addresses are in front of it. Control frames (LLDP and ECP to the addresses that bridges keep to themselves, perhaps with an E-TAG)
- * belong to the extender above: they go out and come in whatever the port's state.
+ * belong to the extender above: they go out and come in whatever the port's state. Nothing else that is sent to the two addresses where
+ * extenders and VDP speak comes in.
  *
  * Invariant: everything here happens under the driver's data lock; a frame is delivered at most once to each port.
  */
