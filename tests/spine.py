@@ -106,12 +106,16 @@ def guest_of(stanza):
 def bundle_of(stanza):
     """
     The bundle for the key `spine` of a scenario: depth; levels_cpus: CPUs of the levels between; inner_vmx; fault_injection, trace: on
-    at every level; and the guest's keys, or guests: a list of tables of them.
+    at every level; svid: an external switch, and the S-VIDs of its ports ("-": none); and the guest's keys, or guests: a list of tables
+    of them.
     """
-    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests", "fault_injection", "inner_vmx", "trace")}
+    own = {k: v for k, v in stanza.items() if k not in ("depth", "levels_cpus", "guests", "fault_injection", "inner_vmx", "trace", "svid")}
     guests = [guest_of(dict(own, **g)) for g in stanza.get("guests", [{}])]
     head = HEAD + ("\nfault_injection = on" if stanza.get("fault_injection") else "") + (TRACE if stanza.get("trace") else "")
-    return bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1), head, stanza.get("inner_vmx", True))
+    files = bundle(stanza.get("depth", 1), guests, stanza.get("levels_cpus", 1), head, stanza.get("inner_vmx", True))
+    if "svid" in stanza:
+        files["nestling.cfg"] += f"[nic 0]\nswitch = external\nsvid = {' '.join(map(str, stanza['svid']))}\n".encode()
+    return files
 
 
 def good_end(m, limit=300):

@@ -63,11 +63,13 @@ def check_wire(result, guests):
     assert set(result["seen"]) == set(vlans), f"outside: expected frames of all of {vlans}, saw {result['seen']}"
 
 
-def check(m):
+def check(m, meanwhile=lambda: None):
+    """meanwhile: called when they have begun."""
     guests = m.scenario.spec["spine"]["guests"]
     each(m, guests, "ready")
     peer = m.start_in_network([sys.executable, str(PEER), "--count", str(COUNT), *map(member, guests)],
                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    meanwhile()
     each(m, guests, "complete")
     if not guests[0].get("vlan"):
         for g in guests:

@@ -16,10 +16,12 @@ def stream_perfect(stream):
     return stream["peer"] == good and stream["guest"] == good
 
 
-def check(m):
+def check(m, meanwhile=lambda peer: None):
+    """meanwhile: called with the peer's process while the traffic runs."""
     words = dict(w.split("=", 1) for w in m.scenario.spec["spine"]["cmdline"].split() if "=" in w)
     m.expect(r"guest: nic: port 0", 300)
     peer = spine.start_blast(m, m.dir)
+    meanwhile(peer)
     try:
         code = m.wait(900)
     except Ended as e:
