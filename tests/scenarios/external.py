@@ -23,10 +23,10 @@ NOBODYS = 999
 
 
 def guests_of(m):
-    """[(name of its level, S-VID, MAC)]"""
+    """[(name of its level, S-VID, MAC)]. Ports of guests further in come first (spine.bundle)."""
     stanza = m.scenario.spec["spine"]
     found = []
-    for g, svid in zip(stanza.get("guests", [stanza]), stanza["svid"]):
+    for g, svid in zip(sorted(stanza.get("guests", [stanza]), key=lambda g: -g.get("level", stanza["depth"])), stanza["svid"]):
         mac = bytes.fromhex(g.get("mac", "52:54:00:00:00:02").replace(":", ""))
         found.append((g.get("name", "guest"), svid, mac))
     return found
