@@ -66,6 +66,16 @@ CASES = {
     "cut-kernel": (with_kernel(lambda elf: elf[:0x1100]), r"vm a: guest\.elf: a segment lies beyond the end of the file \(truncated\?\)"),
     "empty-kernel": (with_kernel(no_entry), r"vm a: guest\.elf: the ELF program headers are malformed"),
     "memory": (with_guest(vm(memory="3G")), r"vm a: 3072 MiB of memory are asked for, \d+ MiB are free"),
+    "nic-key": (only_config("[nic 0]\nvlan = 7\n" + vm()), r"nestling\.cfg:4: unknown key 'vlan' \(switch, svid\)$"),
+    "svid-zero": (only_config("[nic 0]\nswitch = external\nsvid = 0\n" + vm()), r"nestling\.cfg:5: svid: '0' is neither a number from 1 to 4094"),
+    "svid-4095": (only_config("[nic 0]\nswitch = external\nsvid = 4095\n" + vm()), r"nestling\.cfg:5: svid: '4095' is neither"),
+    "svid-twice": (only_config("[nic 0]\nswitch = external\nsvid = 7 - 7\n" + vm()), r"nestling\.cfg:5: svid: 7 is there twice$"),
+    "svid-many": (only_config("[nic 0]\nswitch = external\nsvid = 1 2 3 4 5 6 7 8\n" + vm()),
+                  r"nestling\.cfg:5: svid: '8' is one too many, a NIC has 7 ports$"),
+    "svid-embedded": (only_config("[nic 0]\nsvid = 7\n" + vm()), r"nestling\.cfg:3: nic 0: svid is for switch = external only$"),
+    "nic-inner": (with_guest("[nic 0]\nswitch = external\n" + vm()),
+                  r"nestling\.cfg:3: there is no nic 0: inside another Nestling NICs are the outermost's$"),
+    "nic-missing": (with_guest("[nic 1]\nswitch = embedded\n" + vm()), r"nestling\.cfg:3: there is no nic 1: it would be one more than were found$"),
     "no-cpu": (with_guest(vm(more="cpus = 5\n")), r"vm a: vCPU 0 is to run on CPU 5, but the last one is CPU 0$"),
 }
 

@@ -124,7 +124,7 @@ def check_frames(m, guests, outside):
     for name, svid, _ in guests:
         nic = own_reports(m, name, "nic")
         rx, tx = sum(e["rx"] for e in nic), sum(e["tx"] for e in nic)
-        twice = sum(e["duplicate"] for e in own_reports(m, name, "shell"))
+        twice = sum(e["duplicate"] + e["left"] for e in own_reports(m, name, "shell"))
         print(f"    {m.scenario.label}: {name}: {tx} frames sent, {sent[name]} on the wire with S-tag {svid}; {came[name]} for it and "
               f"{groups[name]} multicasts came, {rx} received, {twice} of them twice")
         assert tx == sent[name] == outside[svid], f"{name}: expected {tx} frames with S-tag {svid}, saw {sent[name]}; outside {outside[svid]}"
