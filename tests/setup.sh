@@ -252,6 +252,21 @@ install_foreign() {
     work=
 }
 
+# lldpad, a VDP and EVB peer for the tests. Unpacked with the libraries that a host need not have: installed, it would start a daemon that
+# speaks LLDP on the host's own network. Without it the tests of the peers fail.
+install_lldpad() {
+    [ ! -x build/lldpad/usr/sbin/lldpad ] || return 0
+    work=$(mktemp -d build/.setup.XXXXXX)
+    if unpack_package '^lldpad$' "$work" && unpack_package '^libconfig[0-9]+$' "$work" && unpack_package '^libnl-3-200$' "$work"; then
+        rm -rf build/lldpad
+        mv -T "$work/root" build/lldpad
+    else
+        say "no VDP peer to test with"
+    fi
+    rm -rf "$work"
+    work=
+}
+
 # A stock Linux guest: Debian's kernel for clouds with its virtio network driver, and busybox.
 install_linux() {
     [ ! -s build/linux/vmlinuz ] || return 0
@@ -283,6 +298,7 @@ install_trixie
 install_newlib
 install_foreign
 install_linux
+install_lldpad
 
 # What the Makefile has to know; rewritten only when it changes, since make then starts over.
 gnu_efi=$(dirname "$(dpkg -L gnu-efi | grep '/crt0-efi-x86_64\.o$')")
