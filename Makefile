@@ -295,15 +295,17 @@ COVERAGE_GOAL = 95
 QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAMS)' '$(COVERAGE)' \
 	'python3 tests/fuzz/run.py $(FUZZ_RUNS) $(filter-out $(FUZZ_CODEC_PROGRAMS),$(FUZZ_PROGRAMS))' \
 	'python3 tests/fuzz/run.py $(FUZZ_CODEC_RUNS) $(FUZZ_CODEC_PROGRAMS)' 'python3 tests/machine/test_machine.py' \
-	'python3 tests/test_trace.py' 'python3 tests/frames/test_frames.py $(FRAMES_PROGRAM) $(FRAMES_PROGRAM).pcap'
+	'python3 tests/test_trace.py' 'python3 tests/frames/test_frames.py $(FRAMES_PROGRAM) $(FRAMES_PROGRAM).pcap' \
+	'python3 tests/peers/test_peers.py'
+BRIDGE_TEST = 'python3 tests/peers/test_bridge.py'
 
 test: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) $(FRAMES_PROGRAM) machine linux ## all tests: style, unit tests, scenarios on the test machine
-	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py'
+	@python3 tests/total.py $(QUICK_TESTS) $(BRIDGE_TEST) 'python3 tests/run.py'
 
 test-long: FUZZ_RUNS = $(FUZZ_RUNS_LONG)
 test-long: FUZZ_CODEC_RUNS = $(FUZZ_CODEC_RUNS_LONG)
 test-long: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) $(FRAMES_PROGRAM) machine linux ## the same with the scenarios that take long
-	@python3 tests/total.py $(QUICK_TESTS) 'python3 tests/run.py --long'
+	@python3 tests/total.py $(QUICK_TESTS) $(BRIDGE_TEST) 'python3 tests/run.py --long'
 
 .PHONY: linux
 linux: $(LINUX_PARTS)

@@ -99,7 +99,7 @@ class Bridge(Voice):
         for rule in config["faults"]:
             self.faults.add(**rule)
         self.controller = controller.Controller(self.ports, self.faults, self.event, self.drop, self.transmit_control,
-                                                self.ports_changed, config["first_ecid"])
+                                                self.ports_changed, config["first_ecid"], config["register_first"])
         if config["vdp"] == "own":
             for port in self.ports:
                 port.vdp = vdp.Bridge(port, self.faults.at(port.name), self.event, self.drop,
@@ -306,8 +306,9 @@ class Bridge(Voice):
         elif do == "clear":
             self.faults.clear(c.get("name"))
         elif do == "restart":
-            self.controller.restart()
-            for port in self.ports:
+            if c["what"] != "vdp":
+                self.controller.restart()
+            for port in self.ports if c["what"] != "pe-csp" else []:
                 if port.vdp:
                     port.vdp.restart()
                 else:
@@ -382,7 +383,7 @@ class Bridge(Voice):
         for port in self.ports:
             if port.vdp:
                 port.vdp.tick(now)
-        return any(pe.link.busy() or pe.pending for pe in self.controller.all()) or any(p.vdp and p.vdp.link.busy() for p in self.ports)
+        return any(pe.link.busy() or pe.pending or pe.held for pe in self.controller.all()) or any(p.vdp and p.vdp.link.busy() for p in self.ports)
 
     def run(self):
         self.connect()

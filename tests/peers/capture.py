@@ -3,9 +3,12 @@
 A channel is a port's S-VID, or the E-CIDs that it has had: what is its own on the wire. Times are seconds since 1970.
 """
 import collections
+import shutil
 import struct
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import csp
 import frames
@@ -80,7 +83,7 @@ def tshark(path):
     for field in fields:
         argv += ["-e", field]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=600)
-    if done.returncode:
+    if done.returncode and "cut short" not in done.stderr:     # the last frame is being written
         raise CaptureError(f"tshark: status {done.returncode}: {done.stderr.strip()}")
     result = {}
     for line in done.stdout.splitlines():
@@ -92,11 +95,17 @@ def tshark(path):
 def check(path, malformed=0):
     """
     Every frame is decoded by tshark as what it is, control frames whole by tshark and by us; `malformed`: so many of ours may not be (they
-    were made so). Returns {what: count}.
+    were made so). The capture may still grow: it is taken as it is now. Returns {what: count}.
     """
+    with tempfile.NamedTemporaryFile(suffix=".pcap", dir=path.parent) as copy:
+        shutil.copyfile(path, copy.name)
+        return check_copy(Path(copy.name), path, malformed)
+
+
+def check_copy(copy, path, malformed):
     counts, wrong, ours = collections.Counter(), [], 0
-    verdicts = tshark(path)
-    for seen in read(path):
+    verdicts = tshark(copy)
+    for seen in read(copy):
         protocols, bad, severity, message = verdicts.pop(seen.number)
         names = protocols.split(":")
         expected = KNOWN.get(seen.frame.type)

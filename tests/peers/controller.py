@@ -25,6 +25,7 @@ class Pe:
         self.number = None              # of the port it has created: (number, kind)
         self.registered = {}            # (GRP, E-CID): action
         self.pending = {}               # transaction: [request, deadline, tries]
+        self.held = None                # an answer that waits until the outer ones have registered
         self.expires = self.lldp_sent = None
         self.faults = controller.faults.at(port.name, self.depth)
         self.link = ecp.Link(frames.ECP_CSP, lambda pdu: self.transmit(frames.ETH_ECP, pdu), self.deliver, self.ecp_lost,
@@ -106,6 +107,7 @@ class Pe:
             elif now >= deadline:
                 waiting[1:] = now + ANSWER_TIME, tries + 1
                 self.put(message, now)
+        self.release_held(now)
         if self.lldp_sent is not None and now - self.lldp_sent >= LLDP_INTERVAL:
             self.send_lldp(now)
 
@@ -149,10 +151,18 @@ class Pe:
         if self.faults.take("malformed"):
             self.event("csp-out", text="malformed")
             self.link.send(answer.pack()[:5], now)
+        elif self.controller.register_first and answer.ecids and self.parent:
+            self.held = answer
         else:
             self.put(answer, now)
         for pe in self.port.root.chain():
             pe.synchronise(now)
+        self.release_held(now)
+
+    def release_held(self, now):
+        if self.held and not any(pe.pending for pe in self.port.root.chain() if pe.depth < self.depth):
+            self.put(self.held, now)
+            self.held = None
 
     def take_open(self, message, now):
         self.release()
@@ -180,18 +190,21 @@ class Pe:
         """Its port is gone: the E-CID is nobody's, and nothing is registered there."""
         if self.ecid is not None:
             self.event("ecid-gone", ecid=self.ecid)
-        self.ecid, self.number, self.registered, self.pending = None, None, {}, {}
+        self.ecid, self.number, self.registered, self.pending, self.held = None, None, {}, {}, None
         self.controller.ports_changed(self.port)
 
 
 class Controller:
-    """event(what, **fields), drop(port, reason, text), transmit(port, frame), ports_changed(port): the bridge's."""
+    """
+    event(what, **fields), drop(port, reason, text), transmit(port, frame), ports_changed(port): the bridge's. register_first: an
+    extender hears its E-CID after the outer ones have answered that they know it, else before they are asked.
+    """
 
-    def __init__(self, ports, faults, event, drop, transmit, ports_changed, first_ecid):
+    def __init__(self, ports, faults, event, drop, transmit, ports_changed, first_ecid, register_first):
         self.ports, self.faults, self.event, self.drop = ports, faults, event, drop
         self.transmit, self.ports_changed = transmit, ports_changed
         self.ecid, self.transaction = first_ecid, 0
-        self.restarted = False
+        self.register_first, self.restarted = register_first, False
 
     def next_ecid(self):
         self.ecid += 1

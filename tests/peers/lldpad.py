@@ -92,6 +92,14 @@ class Lldpad:
         found = re.findall(rf"^vdp22br_change_state:{interface} state change \S+ -> VDP22_BR_(\w+)", self.log.read_text(errors="replace"), re.M)
         return found[-1] if found else None
 
+    def wait_bridge_state(self, interface, state, limit=30.0):
+        """Until it is in that state, which a message of its log says: a moment after the frame that belongs to it."""
+        deadline = time.monotonic() + limit
+        while (last := self.bridge_state(interface)) != state:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name}: expected state {state} at {interface} within {limit:.0f} s, saw {last} last")
+            time.sleep(0.05)
+
     def neighbour(self, interface):
         """The last LLDPDU that it has of the other side, as text."""
         return self.tool("lldptool", "-t", "-n", "-i", interface, "-g", "ncb", check=False).stdout

@@ -87,12 +87,12 @@ class Bench:
 
 class Outside(Program):
     def __init__(self, m, svids=(), eports=(), switch="linux", vdp="lldpad", vlans=None, vids=None, evb=None, faults=(), first_ecid=0xFFE,
-                 mtu=1500):
+                 register_first=False, mtu=1500):
         """
         svids: of the S-channels; eports: MACs of the ports with E-TAG. switch: "linux" or "own". vdp: "lldpad", "own" (vdp.py) or
         "none". vlans: {port: VID of its untagged frames}, vids: {port: VID that VDP answers to VID 0}, both for "own". evb: fields
-        of our EVB TLV, e.g. {"rka": 17}. faults: [{"name": ..., "count": ...}] from the start. first_ecid: the second one
-        needs an extension field.
+        of our EVB TLV, e.g. {"rka": 17}. faults: [{"name": ..., "count": ...}] from the start. first_ecid: the third one
+        needs an extension field. register_first: controller.Controller.
         """
         super().__init__()
         self.m, self.vdp, self.switch = m, vdp, switch
@@ -100,7 +100,7 @@ class Outside(Program):
         self.names = [f"vp{s}" for s in svids] + [f"ve{i}" for i in range(len(eports))]
         self.pcap = self.directory / "bridge.pcap"
         self.config = {"svids": list(svids), "eports": list(eports), "switch": switch, "vdp": vdp, "vlans": vlans or {}, "vids": vids or {},
-                       "evb": evb or {}, "faults": list(faults), "first_ecid": first_ecid, "mtu": mtu + TAGS, "tap": network.TAP,
+                       "evb": evb or {}, "faults": list(faults), "first_ecid": first_ecid, "register_first": register_first, "mtu": mtu + TAGS, "tap": network.TAP,
                        "host_mac": network.HOST_MAC, "capture": str(self.pcap)}
         self.space = self.lldpad = None
 
@@ -151,10 +151,10 @@ class Outside(Program):
     def clear(self, name=None):
         self.command("clear", name=name)
 
-    def restart(self):
-        """The bridge forgets all, as by a power cut; lldpad likewise."""
-        self.command("restart")
-        if self.lldpad:
+    def restart(self, what="all"):
+        """The bridge forgets all, as by a power cut; lldpad likewise. what: "pe-csp" or "vdp" for one of the two."""
+        self.command("restart", what=what)
+        if self.lldpad and what != "pe-csp":
             self.lldpad.restart()
 
     def change_ecid(self, port, depth=0):

@@ -197,6 +197,8 @@ class Observer:
             self.vsis.pop(vsi.id, None)
         elif vsi.status & frames.VDP_ACK and not vsi.status & 0x0F:
             self.vsis[vsi.id] = [vsi, None]
+        associated = [v for v, _ in self.vsis.values() if v.type == frames.ASSOC and v.filters]
+        self.vid = associated[-1].filters[0].vid & VID if associated else 0
 
     def status(self):
         return status_of(self)
