@@ -310,11 +310,11 @@ class Bridge(Voice):
                 self.controller.restart()
             for port in self.ports if c["what"] != "pe-csp" else []:
                 if port.vdp:
-                    port.vdp.restart()
+                    port.vdp.restart(now)
                 else:
                     port.observer.reset()
-        elif do == "reopen":
-            self.controller.reopen(self.named(c["port"]), c["depth"], now)
+        elif do == "change-ecid":
+            self.controller.change_ecid(self.named(c["port"]), c["depth"], c["how"], now)
         elif do == "deassociate":
             self.named(c["port"]).vdp.deassociate(now, c.get("error", 0))
         elif do == "status":

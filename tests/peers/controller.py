@@ -133,6 +133,8 @@ class Pe:
         del self.pending[message.transaction]
         if message.result != csp.SUCCESS:
             self.event("csp-refused", text=waiting[0].text(), result=message.result)
+        elif message.command == csp.OPEN:
+            self.open = True
 
     def take_request(self, message, now):
         handler = {csp.OPEN: self.take_open, csp.CREATE: self.take_create, csp.DELETE: self.take_delete}.get(message.command)
@@ -293,13 +295,31 @@ class Controller:
         self.restarted = True
         self.event("restart")
 
-    def reopen(self, port, depth, now):
-        """Asks the extender to open again, from which a new E-CID can follow (fault new-ecid)."""
-        for pe in port.root.chain() if port.root else []:
-            if pe.depth == depth:
-                pe.request(csp.OPEN, now)
-                return
-        raise ValueError(f"port {port.name} has no extender of depth {depth}")
+    def change_ecid(self, port, depth, how, now):
+        """
+        That extender's port gets another E-CID. how: "open": we say that we have forgotten it; "register": we tell it the new one; "remove":
+        we take the old one back, so that it asks.
+        """
+        pe = next((p for p in (port.root.chain() if port.root else []) if p.depth == depth and p.ecid is not None), None)
+        if pe is None:
+            raise ValueError(f"port {port.name} has no extender of depth {depth} with an E-CID")
+        old, number, registered = pe.ecid, pe.number, pe.registered
+        pe.release()
+        pe.last_ecid = None
+        if how == "open":
+            pe.request(csp.OPEN, now)
+        elif how == "remove":
+            pe.number = number
+            pe.request(csp.REGISTER, now, [csp.Entry(old, csp.REMOVE)])
+        elif how == "register":
+            pe.ecid, pe.number, pe.registered = self.next_ecid(), number, registered
+            pe.last_ecid = pe.ecid
+            pe.event("ecid", ecid=pe.ecid, mac=frames.mac_text(pe.mac))
+            pe.request(csp.REGISTER, now, [csp.Entry(pe.ecid, csp.UNTAGGED)])
+        else:
+            raise ValueError(f"no way {how}")
+        for p in port.root.chain():
+            p.synchronise(now)
 
     def tick(self, now):
         for pe in self.all():

@@ -157,10 +157,9 @@ class Outside(Program):
         if self.lldpad and what != "pe-csp":
             self.lldpad.restart()
 
-    def change_ecid(self, port, depth=0):
-        """The port of that extender gets another E-CID: it is asked to open again."""
-        self.fault("new-ecid", 1, port, depth)
-        self.command("reopen", port=port, depth=depth)
+    def change_ecid(self, port, depth=0, how="open"):
+        """The port of that extender gets another E-CID (controller.Controller.change_ecid)."""
+        self.command("change-ecid", port=port, depth=depth, how=how)
 
     def status(self):
         return self.command("status")

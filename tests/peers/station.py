@@ -144,12 +144,18 @@ class Extender:
         self.link.send(m.answer().pack(), now)
         if m.command == csp.OPEN:
             self.own, self.registered = None, {}
-            self.ask(csp.OPEN, "opening", now)
+            self.ask(csp.CREATE, "creating", now)
         elif m.command == csp.REGISTER:
             for e in m.ecids:
                 self.registered.pop((e.grp, e.ecid), None)
-                if e.action != csp.REMOVE:
+                if e.action == csp.UNTAGGED and not e.grp:
+                    self.own = e.ecid
+                    self.event("own", ecid=self.own)
+                elif e.action != csp.REMOVE:
                     self.registered[e.grp, e.ecid] = e.action
+                elif not e.grp and e.ecid == self.own:
+                    self.own = None
+                    self.ask(csp.CREATE, "creating", now)
             self.event("registered", entries=[e.text() for e in m.ecids])
 
     def lost(self, payload, now):

@@ -183,25 +183,44 @@ class Faults(unittest.TestCase):
         self.try_fault("duplicate-answer", 3, depth=1)
 
     def test_every_fault_is_tried(self):
-        source = Path(__file__).read_text() + '"new-ecid"'      # Outside.change_ecid
+        source = Path(__file__).read_text()
         self.assertEqual([name for name in bridge.FAULTS if f'"{name}"' not in source], [])
 
 
 @needs_tap
 class Changes(unittest.TestCase):
-    def test_ecid_changes(self):
-        for kind, depth in (("s", 0), ("s", 1), ("e", 0), ("e", 1)):
-            with self.subTest(kind=kind, depth=depth), Rig(kind, 2, guests=1) as rig:
-                rig.wait_up()
-                port, before = rig.o.names[0], [pe["ecid"] for pe in rig.o.status()["ports"][rig.o.names[0]]["extenders"]]
-                mark = rig.s.mark()
-                rig.o.change_ecid(port, depth)
-                rig.s.wait_event("own", since=mark, depth=depth)
-                after = [pe["ecid"] for pe in rig.o.status()["ports"][port]["extenders"]]
-                self.assertNotEqual(before[depth], after[depth])
-                self.assertEqual(before[1 - depth], after[1 - depth])
-                self.assertEqual(rig.ping(0, "10.0.0.1"), 2)
-                rig.o.one_speaker(port)
+    def try_ecid_change(self, kind, depth, how):
+        with Rig(kind, 2, guests=1) as rig:
+            rig.wait_up()
+            port = rig.o.names[0]
+            before = [pe["ecid"] for pe in rig.o.status()["ports"][port]["extenders"]]
+            mark = rig.s.mark()
+            rig.o.change_ecid(port, depth, how)
+            rig.s.wait_event("own", since=mark, depth=depth)
+            if depth:
+                rig.s.wait_event("registered", since=mark, depth=0)
+            after = [pe["ecid"] for pe in rig.o.status()["ports"][port]["extenders"]]
+            self.assertNotEqual(before[depth], after[depth])
+            self.assertEqual(before[1 - depth], after[1 - depth])
+            self.assertEqual(rig.ping(0, "10.0.0.1"), 2)
+            rig.o.one_speaker(port)
+
+    def test_ecid_changes_s(self):
+        for depth, how in ((0, "open"), (1, "register")):
+            with self.subTest(depth=depth, how=how):
+                self.try_ecid_change("s", depth, how)
+
+    def test_ecid_changes_e(self):
+        for depth, how in ((1, "open"), (1, "remove"), (0, "remove")):
+            with self.subTest(depth=depth, how=how):
+                self.try_ecid_change("e", depth, how)
+
+    def test_new_ecid_for_a_port_created_again(self):
+        with Rig("s", 1, guests=1, faults=[{"name": "new-ecid"}]) as rig:
+            rig.wait_up()
+            rig.s.command("reset", chain="gu0", depth=0)
+            rig.o.wait_event("ecid", count=2)
+            self.assertEqual(len({e["ecid"] for e in rig.o.find("ecid")}), 2)
 
     def test_registered_first(self):
         with Rig("e", 3, guests=1, register_first=True) as rig:

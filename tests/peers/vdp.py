@@ -42,10 +42,12 @@ class Bridge:
         self.link = ecp.Link(frames.ECP_VDP, lambda pdu: self.put(frames.ETH_ECP, pdu), self.deliver, self.lost, self.event,
                              self.faults, self.ours.rte, self.ours.retries)
 
-    def restart(self):
+    def restart(self, now):
+        """As after a power cut: the first that the station hears is an EVB TLV in which its own state is not."""
         self.reset()
         self.changed(self.port)
         self.event("vdp-restart")
+        self.send_lldp(now)
 
     def event(self, what, **fields):
         self.log(what, port=self.port.name, **fields)
