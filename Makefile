@@ -32,7 +32,7 @@ IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/i
 NIC_SRCS := nic/ecp.c nic/ecp_link.c nic/etag.c nic/extender.c nic/lldp.c nic/lldp_agent.c nic/pe_csp.c nic/pe_csp_pdu.c nic/vdp.c nic/vdp_pdu.c \
 	nic/igb.c nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
 	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c \
-	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/nic_monitor.c nic/port.c nic/port_dma.c \
+	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/nic_monitor.c nic/port.c nic/port_dma.c nic/port_ext.c \
 	nic/port_irq.c \
 	nic/plugin_igbvf.S nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c \
 	nic/uplink.c nic/upstream_dev.c nic/virtq_dev.c \
@@ -105,7 +105,7 @@ UNIT_igb_pool_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_state_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_igb_vf_SRCS = $(IGB_UNDER_TEST) $(NIC_FAKES)
 UNIT_nic_hc_SRCS = nic/nic.c nic/nic_hc.c nic/port.c nic/port_dma.c nic/port_irq.c nic/port_mode.c nic/port_regs.c \
-	nic/port_state.c nic/state.c core/vdev.c \
+	nic/port_state.c nic/state.c core/vdev.c tests/unit/no_ext.c \
 	tests/unit/nic_lower.c $(NIC_FAKES)
 UNIT_nic_hc_dma_SRCS = $(UNIT_nic_hc_SRCS)
 UNIT_nic_hc_irq_SRCS = $(UNIT_nic_hc_SRCS)
@@ -132,11 +132,11 @@ UNIT_vdp_SRCS = $(CHAIN_UNDER_TEST)
 
 UNIT_TESTS += state port_mode
 UNIT_state_SRCS = nic/state.c
-UNIT_port_mode_SRCS = nic/port_mode.c nic/port_state.c nic/state.c tests/unit/log.c
+UNIT_port_mode_SRCS = nic/port_mode.c nic/port_state.c nic/state.c tests/unit/no_ext.c tests/unit/log.c
 
 # The emulated device, in a VM with a lower link that records; no library in the model, for tests/fuzz has it, too.
 VNET_UNDER_TEST := nic/virtq_dev.c nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c nic/vnet_pci.c nic/vnet_regs.c nic/vnet_rx.c nic/vnet_tx.c \
-	core/vdev.c core/vpci.c tests/unit/vnet_model.c
+	core/vdev.c core/vpci.c tests/unit/no_ext.c tests/unit/vnet_model.c
 UNIT_TESTS += virtq vnet vnet_bad vnet_pci
 UNIT_virtq_SRCS = $(VNET_UNDER_TEST)
 UNIT_vnet_SRCS = $(VNET_UNDER_TEST)
@@ -145,7 +145,7 @@ UNIT_vnet_pci_SRCS = $(VNET_UNDER_TEST)
 
 # Our drivers of the emulated device, on the real one: a directory stands before core/x86.h, so that registers are its own.
 VIRTIO_MACHINE := nic/virtq_dev.c nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c nic/vnet_pci.c nic/vnet_regs.c nic/vnet_rx.c \
-	nic/vnet_tx.c core/vdev.c core/vpci.c tests/unit/virtio_machine.c tests/unit/virtio_model/core/x86.h
+	nic/vnet_tx.c core/vdev.c core/vpci.c tests/unit/no_ext.c tests/unit/virtio_machine.c tests/unit/virtio_model/core/x86.h
 UNIT_TESTS += virtq_drv guest_virtio upstream_data
 UNIT_guest_virtio_SRCS = guest/net/pci.c guest/net/virtio_plugin.c $(VIRTIO_MACHINE)
 UNIT_guest_virtio_CFLAGS = -Itests/unit/virtio_model

@@ -184,6 +184,12 @@ enum nest_hypercall {
 	 * off already), -EFAULT. After an error interrupts come as before.
 	 */
 	HC_NIC_IRQ_POST = 41,
+	/*
+	 * (port) For a hypervisor, before it starts the port's emulated device: what uses the port is a port extender (IEEE Std 802.1BR), which
+	 * gets and sends frames with E-TAGs and looks after the port's association with the bridge unless NEST_NIC_VDP_OUTER is set. Until
+	 * the VM ends. 0 (also where NEST_NIC_EXTERNAL is not set: nothing changes), -ENOENT (port), -EBUSY (the port is in use).
+	 */
+	HC_NIC_EXTENDER = 42,
 
 	/*
 	 * (gpa) Register the calling vCPU's assist page, struct nest_vmx_assist in 4 KiB aligned RAM; ~0 unregisters. See "VMCS pages"
@@ -292,6 +298,7 @@ struct nest_phase { char name[32]; };
 #define NEST_NIC_LINK_UP (1u << 0)
 #define NEST_NIC_MAY_PASS (1u << 1)   /* pass-through is possible and allowed: flags of every level agree */
 #define NEST_NIC_EXTERNAL (1u << 2)   /* the bridge behind the outermost's wire switches for this port; the same for the port's whole life */
+#define NEST_NIC_S_CHANNEL (1u << 4)  /* external: an S-tag of its own names the port on the wire; else its E-TAG does */
 #define NEST_NIC_VDP_OUTER (1u << 3)  /* a level further out associates the port with that bridge (VDP), or forbids it: who asks must not */
 /* What the hardware behind a virtual function really does; HC_NIC_CONFIGURE answers -ENOTSUP to what is missing here. */
 #define NEST_CAP_RSS (1u << 0)

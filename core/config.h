@@ -20,6 +20,7 @@
  *   nic     = port0 mode=passthrough mac=52:54:00:00:00:02 vlan=7   # only port is needed
  *                                    # mode: the state to start in, without: emulation; passthrough=off: it stays there;
  *                                    # mtu=N: 68 to 9198, without: 1500; posting=off: no self-armed posting (nic/README.md)
+ *                                    # vdp=here|off: who speaks VDP for a port of an external switch, without: the innermost level
  *
  * A comment begins with '#' at the start of a line or behind a blank. Lines are printable ASCII, at most 511 characters;
  * they end with LF or CRLF, the last may lack it.
@@ -41,6 +42,7 @@
 #define CFG_MAX_TEXT 256
 
 enum nic_mode { NIC_EMULATION, NIC_PASSTHROUGH };
+enum nic_vdp { NIC_VDP_INNERMOST, NIC_VDP_HERE, NIC_VDP_OFF };
 enum on_last_exit { LAST_POWEROFF, LAST_HALT, LAST_EXIT_PORT };
 
 struct nic_config {
@@ -51,6 +53,7 @@ struct nic_config {
 	bool has_mac;
 	u8 mac[6];
 	u16 vlan;            /* 0 = none */
+	enum nic_vdp vdp;    /* which level associates the port with an external bridge */
 	u16 mtu;             /* bytes behind the Ethernet header; 0: what the hardware can */
 };
 

@@ -229,7 +229,7 @@ int cfg_set_svid(struct cfg_parser *p, char *value)
 	return 0;
 }
 
-/* ---- nic = portN [mode=emulation|passthrough] [passthrough=on|off] [mac=xx:xx:xx:xx:xx:xx] [vlan=N] [mtu=N] [posting=on|off] ---- */
+/* ---- nic = portN [mode=emulation|passthrough] [passthrough=on|off] [mac=xx:xx:xx:xx:xx:xx] [vlan=N] [mtu=N] [posting=on|off] [vdp=innermost|here|off] ---- */
 
 #define MIN_MTU 68u       /* RFC 791 */
 #define MAX_MTU 9198u     /* 9216 with header and FCS */
@@ -300,12 +300,23 @@ static int nic_may_post(struct cfg_parser *p, struct nic_config *n, const char *
 	return n->may_post || !strcmp(v, "off") ? 0 : cfg_fail(p, "posting is 'on' or 'off', not '%.40s'", v);
 }
 
+static int nic_vdp(struct cfg_parser *p, struct nic_config *n, const char *v)
+{
+	static const char *const names[] = { [NIC_VDP_INNERMOST] = "innermost", [NIC_VDP_HERE] = "here", [NIC_VDP_OFF] = "off" };
+	for (u32 i = 0; i < ARRAY_SIZE(names); i++) {
+		n->vdp = (enum nic_vdp)i;
+		if (!strcmp(v, names[i]))
+			return 0;
+	}
+	return cfg_fail(p, "vdp is 'innermost', 'here' or 'off', not '%.40s'", v);
+}
+
 static int nic_option(struct cfg_parser *p, struct nic_config *n, char *word, u32 *seen)
 {
 	static const struct { const char *name; int (*set)(struct cfg_parser *, struct nic_config *, const char *); } opts[] = {
 		{ "mode=", nic_mode }, { "mac=", nic_mac }, { "vlan=", nic_vlan },
 		{ "passthrough=", nic_may_pass },
-		{ "mtu=", nic_mtu }, { "posting=", nic_may_post },
+		{ "mtu=", nic_mtu }, { "posting=", nic_may_post }, { "vdp=", nic_vdp },
 	};
 	for (u32 i = 0; i < ARRAY_SIZE(opts); i++) {
 		size_t len = strlen(opts[i].name);
@@ -316,7 +327,7 @@ static int nic_option(struct cfg_parser *p, struct nic_config *n, char *word, u3
 		*seen |= (u32)BIT(i);
 		return opts[i].set(p, n, word + len);
 	}
-	return cfg_fail(p, "nic: unknown option '%.40s' (mode=, passthrough=, mac=, vlan=, mtu=, posting=)", word);
+	return cfg_fail(p, "nic: unknown option '%.40s' (mode=, passthrough=, mac=, vlan=, mtu=, posting=, vdp=)", word);
 }
 
 /* A lower port serves one VM's port. */

@@ -99,8 +99,7 @@ static int add_ports(struct igb *pf)
 		if (i < 0)
 			break;
 		struct nic_lower *l = nic_lower_get((u32)i);
-		l->external = pf->external;
-		l->s_channel = pf->svid[n] != 0;
+		l->wire = true;
 		pf->port[n].lower = l;
 		if (!n)
 			first = i;

@@ -125,7 +125,7 @@ int igb_info(struct nic_lower *l, struct nest_nic_info *out)
 		.want = passes ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION,
 		.state = p->route == IGB_ROUTE_VF ? NEST_MODE_PASSTHROUGH : NEST_MODE_EMULATION,
 		.flags = (p->pf->link_up ? NEST_NIC_LINK_UP : 0) | (may_pass(p) ? NEST_NIC_MAY_PASS : 0) |
-			 (p->pf->external ? NEST_NIC_EXTERNAL : 0),
+			 (p->pf->external ? NEST_NIC_EXTERNAL : 0) | (p->pf->svid[p->index] ? NEST_NIC_S_CHANNEL : 0),
 		.max_frame = IGB_MAX_FRAME - IGB_FCS_LEN,
 		.rx_queues = 1, .tx_queues = 1, .irq_vectors = IGB_VF_VECTORS,
 		.family = IGB_FAMILY,

@@ -19,7 +19,7 @@ int nic_lower_add(const struct nic_ops *ops, void *priv)
 {
 	if (nr_lowers == NIC_MAX_LOWER)
 		return -ENOSPC;
-	lowers[nr_lowers] = (struct nic_lower){ .ops = ops, .priv = priv, .index = nr_lowers };
+	lowers[nr_lowers] = (struct nic_lower){ .ops = ops, .priv = priv, .index = nr_lowers, .data = ops ? ops->data : NULL };
 	return (int)nr_lowers++;
 }
 

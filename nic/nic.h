@@ -28,6 +28,7 @@
 
 struct nic_lower;
 struct nic_port;
+struct port_ext;
 
 /*
  * Where an interrupt of the port goes at this level. lock: everything but port, index and the storm bound; taken by the
@@ -136,6 +137,8 @@ struct nic_ops {
 	int (*prepare)(struct nic_lower *l, enum nic_mode mode);
 	void (*commit)(struct nic_lower *l, enum nic_mode mode, u32 *vf_head);
 	void (*abort)(struct nic_lower *l, enum nic_mode mode);
+	/* There is an extender of ours (port_ext.h) before the link, for as long as it is bound: whoever is below must know. NULL: nobody is. */
+	int (*extender)(struct nic_lower *l);
 	/* A piece (up to 4 KiB at a multiple of it) of the plugin for this port's functions. Bytes, 0 = the end; -ENOENT. */
 	int (*plugin)(struct nic_lower *l, u32 offset, u8 *piece);
 	/* NULL: this link can carry no frames (the port exists without emulation). */
@@ -147,9 +150,10 @@ struct nic_lower {
 	const struct nic_ops *ops;
 	void *priv;
 	u32 index;          /* as in `nic = port<index>` */
-	bool external;      /* the bridge behind the outermost's wire switches between ports, not that NIC */
-	bool s_channel;     /* … and this port's frames get an S-tag right below us, which is all that names the port there */
+	bool wire;          /* it is a NIC's port of our own: nobody's extender is behind it but the bridge */
 	struct nic_port *bound;
+	struct port_ext *ext; /* the extender before it (port_ext.h), or NULL */
+	const struct nic_data_ops *data; /* where a device's frames go: ops->data, or the extender's */
 };
 
 /*

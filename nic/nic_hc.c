@@ -10,6 +10,7 @@
 #include "core/fault.h"
 #include "core/hypercall.h"
 #include "nic/port.h"
+#include "nic/port_ext.h"
 
 /* The caller's port by number, locked. */
 static int enter_port(const struct hc_call *c, struct nic_port **out)
@@ -284,16 +285,19 @@ static s64 hc_nic_commit(struct hc_call *c) { return mode_call(c, port_commit); 
 static s64 hc_nic_abort(struct hc_call *c) { return mode_call(c, port_abort); }
 static s64 hc_nic_want(struct hc_call *c) { return mode_call(c, port_wish); }
 
-static s64 hc_nic_fence(struct hc_call *c)
+static s64 by_port(struct hc_call *c, int (*fn)(struct nic_port *p))
 {
 	struct nic_port *p;
 	s64 r = enter_port(c, &p);
 	if (r)
 		return r;
-	r = port_fence(p);
+	r = fn(p);
 	port_leave(p);
 	return r;
 }
+
+static s64 hc_nic_fence(struct hc_call *c) { return by_port(c, port_fence); }
+static s64 hc_nic_extender(struct hc_call *c) { return by_port(c, port_ext_cascade); }
 
 static s64 hc_nic_port_stats(struct hc_call *c)
 {
@@ -347,6 +351,7 @@ static const struct { u32 nr; struct hc_entry entry; } calls[] = {
 	{ HC_NIC_FENCE, { "nic_fence", hc_nic_fence, HC_REC_NONE, 0 } },
 	{ HC_NIC_PLUGIN, { "nic_plugin", hc_nic_plugin, HC_REC_OUT, 0 } },
 	{ HC_NIC_WANT, { "nic_want", hc_nic_want, HC_REC_NONE, 0 } },
+	{ HC_NIC_EXTENDER, { "nic_extender", hc_nic_extender, HC_REC_NONE, 0 } },
 	{ HC_NIC_PORT_STATS, { "nic_port_stats", hc_nic_port_stats, HC_REC_OUT, sizeof(struct nest_nic_stats) } },
 };
 

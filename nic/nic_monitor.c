@@ -10,6 +10,7 @@
 #include "core/errno.h"
 #include "core/monitor.h"
 #include "nic/port.h"
+#include "nic/port_ext.h"
 
 #define PATIENCE_US 10000
 
@@ -47,21 +48,22 @@ static void show_port(struct vm *vm, u32 index)
 {
 	struct nic_port *p = vm->ports[index];
 	struct nest_nic_info info = { 0 };
-	char vlan[16] = "";
+	char vlan[16] = "", extender[96];
 
 	int err = port_info(p, &info);
 	const u8 *m = info.mac;
+	port_ext_describe(p, extender, sizeof(extender));
 	if (info.vlan)
 		format(vlan, sizeof(vlan), ", VLAN %u", info.vlan);
 	if (err)
 		log_line("port %s %u: %s %u below does not answer (error %d)", vm->cfg->name, index, p->lower->ops->name,
 			 p->lower->index, -err);
 	else
-		log_line("port %s %u: %s, wants %s%s; below %s %u; MAC %02x:%02x:%02x:%02x:%02x:%02x%s, link %s; function %s%s%s",
+		log_line("port %s %u: %s, wants %s%s; below %s %u; MAC %02x:%02x:%02x:%02x:%02x:%02x%s, link %s; function %s%s%s%s",
 			 vm->cfg->name, index, mode_name(p->mode), mode_name(READ_ONCE(p->want)), p->prepared ? ", prepared" : "",
 			 p->lower->ops->name, p->lower->index, m[0], m[1], m[2], m[3], m[4], m[5], vlan,
 			 info.flags & NEST_NIC_LINK_UP ? "up" : "down", p->open ? "open" : "closed",
-			 p->quiesced ? ", quiesced" : "", self_armed(p) ? ", self-armed" : "");
+			 p->quiesced ? ", quiesced" : "", self_armed(p) ? ", self-armed" : "", extender);
 }
 
 static void show_stats(struct vm *vm, u32 index)

@@ -9,6 +9,7 @@
 #include "core/errno.h"
 #include "core/fault.h"
 #include "nic/port.h"
+#include "nic/port_ext.h"
 #include "nic/vnet.h"
 
 #define ETH_HEADER 14u
@@ -55,6 +56,7 @@ int port_info(struct nic_port *p, struct nest_nic_info *out)
 	out->emu_rid = p->dev ? vnet_rid(p->dev).v : 0;
 	if (!p->cfg->may_pass)
 		out->flags &= ~NEST_NIC_MAY_PASS;
+	port_ext_info(p, out);
 	return 0;
 }
 
@@ -112,6 +114,7 @@ int port_open(struct nic_port *p, u32 flags)
 	p->generation = (p->generation + 1) & 0xffffff;
 	p->handle = (p->index + 1) | p->generation << 8;
 	p->open = true;
+	port_ext_open(p, true);
 	p->quiesced = p->prepared = false;
 	if (!(flags & NEST_ALLOC_PARKED)) {
 		p->mode = NIC_PASSTHROUGH;
@@ -132,6 +135,7 @@ int port_close(struct nic_port *p)
 	if (p->prepared)
 		port_abort(p, p->mode == NIC_PASSTHROUGH ? NIC_EMULATION : NIC_PASSTHROUGH);
 	p->open = false;
+	port_ext_open(p, false);
 	for (u32 i = 0; i < NIC_MAX_VECTORS; i++)
 		if (p->irq[i].used)
 			port_irq_clear(p, i);
@@ -218,7 +222,11 @@ static int port_bind(struct vm *vm, u32 index)
 	p->lower_wishes = l->ops->info(l, &info) ? 0 : info.wishes;
 	port_irq_init(p);
 	vm->ports[index] = p;
-	int r = l->ops->data ? vnet_create(&p->dev, p) : 0;
+	int r = port_ext_bind(p);
+	if (r)
+		log_line("nic: VM %s gets no extender for its port %u (error %d)", vm->cfg->name, index, -r);
+	else if (l->ops->data)
+		r = vnet_create(&p->dev, p);
 	if (r)
 		log_line("nic: VM %s gets no emulated device for its port %u (error %d)", vm->cfg->name, index, -r);
 	return r;
@@ -252,6 +260,7 @@ void nic_ports_fini(struct vm *vm)
 		spin_lock(&p->lock);
 		while (p->open && port_close(p) == -EAGAIN)
 			cpu_relax();
+		port_ext_unbind(p);
 		vm->ports[i] = NULL;
 		pool_give(p); /* under the lock: who waits for it finds p->vm gone */
 		spin_unlock(&p->lock);

@@ -19,6 +19,7 @@
 #include "core/errno.h"
 #include "core/fault.h"
 #include "nic/port.h"
+#include "nic/port_ext.h"
 #include "nic/vnet.h"
 
 int port_prepare(struct nic_port *p, enum nic_mode mode)
@@ -30,7 +31,7 @@ int port_prepare(struct nic_port *p, enum nic_mode mode)
 		return -EBUSY;
 	if (mode == NIC_PASSTHROUGH && !p->open)
 		return -ENOENT;
-	if (mode == NIC_PASSTHROUGH && !p->cfg->may_pass)
+	if (mode == NIC_PASSTHROUGH && (!p->cfg->may_pass || port_ext_refused(p)))
 		return -EPERM;
 	if (mode == NIC_EMULATION && !(p->dev && vnet_running(p->dev)))
 		return -EIO;
@@ -107,6 +108,8 @@ static struct vnet *device(struct nic_port *p) { return READ_ONCE(p->dev); }
 int nic_port_rx(struct nic_port *p, const u8 *frame, u32 len)
 {
 	struct vnet *d = device(p);
+	if (p->lower->ext)
+		return port_ext_rx(p, frame, len);
 	return d ? vnet_rx(d, frame, len) : 0;
 }
 

@@ -9,7 +9,6 @@
 #include "core/fault.h"
 #include "core/mem.h"
 #include "core/percpu.h"
-#include "nic/port.h"
 #include "nic/upstream.h"
 
 #define FREE_TRIES 3
@@ -59,16 +58,17 @@ static int up_free(struct nic_lower *l)
 	return r == -ENOENT ? -EIO : r; /* it has forgotten the handle with the first of these errors */
 }
 
-/* What our own configuration demands must be what the outer gives: it decides. */
+/* What our own configuration demands must be what the outer gives: it decides; of a VLAN behind an external switch, the bridge does. */
 static int up_alloc(struct nic_lower *l, struct vm *vm, const struct nic_config *conf, u32 flags)
 {
 	s64 r = fault_point("upstream: allocate") ? -EIO : upstream_call(HC_NIC_ALLOC, up(l)->port, flags, 0);
 	if (r <= 0)
 		return r ? (int)r : -EIO;
 	up(l)->handle = (u64)r;
-	if (!conf->has_mac && !conf->vlan)
+	u16 vlan = l->ext ? 0 : conf->vlan;
+	if (!conf->has_mac && !vlan)
 		return 0;
-	struct nest_nic_conf want = { .vlan = conf->vlan, .what = (conf->has_mac ? NEST_CONF_MAC : 0) | (conf->vlan ? NEST_CONF_VLAN : 0) };
+	struct nest_nic_conf want = { .vlan = vlan, .what = (conf->has_mac ? NEST_CONF_MAC : 0) | (vlan ? NEST_CONF_VLAN : 0) };
 	memcpy(want.mac, conf->mac, sizeof(want.mac));
 	int e = up_configure(l, &want);
 	if (e) {
@@ -244,6 +244,13 @@ static int up_plugin(struct nic_lower *l, u32 offset, u8 *piece)
 	return (int)r;
 }
 
+/* An outer that does not know the call has no external switch. */
+static int up_extender(struct nic_lower *l)
+{
+	int r = simple(HC_NIC_EXTENDER, up(l)->port, 0, 0);
+	return r == -ENOSYS ? 0 : r;
+}
+
 static const struct nic_ops upstream_ops = {
 	.name = "upstream",
 	.info = up_info, .alloc = up_alloc, .configure = up_configure,
@@ -252,7 +259,7 @@ static const struct nic_ops upstream_ops = {
 	.irq_set = up_irq_set, .irq_mask = up_irq_mask, .irq_post = up_irq_post, .irq_clear = up_irq_clear,
 	.stats = up_stats, .free = up_free,
 	.quiesce = up_quiesce, .resume = up_resume, .save = up_save, .restore = up_restore,
-	.prepare = up_prepare, .commit = up_commit, .abort = up_abort, .plugin = up_plugin,
+	.prepare = up_prepare, .commit = up_commit, .abort = up_abort, .extender = up_extender, .plugin = up_plugin,
 	.data = &upstream_data,
 };
 
@@ -263,16 +270,12 @@ int upstream_init(void)
 		return 0;
 	for (u32 i = 0; i < MIN(outer_ports(), NIC_MAX_LOWER); i++) {
 		ports[i] = (struct upstream){ .port = i };
-		struct nest_nic_info info;
-		if (ask(HC_NIC_INFO, i, &info, sizeof(info))) {
+		if (simple(HC_NIC_INFO, i, 0, 0)) {
 			log_line("nic: port%d is missing: the outer has nothing behind it", nic_lower_skip());
 			continue;
 		}
-		int index = nic_lower_add(&upstream_ops, &ports[i]);
-		if (index < 0)
-			break;
-		nic_lower_get((u32)index)->external = info.flags & NEST_NIC_EXTERNAL;
-		n++;
+		if (nic_lower_add(&upstream_ops, &ports[i]) >= 0)
+			n++;
 	}
 	log_line("nic: %d port%s from the outer", n, n == 1 ? "" : "s");
 	return n;

@@ -43,7 +43,7 @@ struct upstream_net {
 	u32 notify_len, notify_multiplier;
 	struct msix msix;
 	u32 max_frame;
-	u32 room;                /* bytes of a buffer: header, frame, one tag */
+	u32 room;                /* bytes of a buffer: header, frame, a VLAN tag, an E-TAG if there are any */
 	u32 stride, per_chunk;   /* from buffer to buffer; buffers in a chunk */
 	u64 features;
 	u32 cpu;                 /* of the interrupts */

@@ -12,6 +12,7 @@
 #include "core/mem.h"
 #include "core/percpu.h"
 #include "core/time.h"
+#include "nic/etag.h"
 #include "nic/upstream.h"
 
 #define RESET_US 1000000
@@ -79,7 +80,7 @@ int upstream_dev_open(struct nic_lower *l)
 	n->l = l;
 	n->rid = (rid_t){ info.emu_rid };
 	n->max_frame = info.max_frame;
-	n->room = (u32)sizeof(struct virtio_net_hdr) + info.max_frame + 4;
+	n->room = (u32)sizeof(struct virtio_net_hdr) + info.max_frame + 4 + (info.flags & NEST_NIC_EXTERNAL ? ETAG_LEN : 0);
 	n->stride = (u32)ALIGN_UP(n->room, 64);
 	n->per_chunk = UPSTREAM_CHUNK / n->stride;
 	n->rx_vector = n->config_vector = -1;

@@ -9,9 +9,8 @@
 #include <string.h>
 
 #include "core/errno.h"
+#include "nic/port_ext.h"
 #include "nic/vnet_priv.h"
-
-static const struct nic_data_ops *data_of(const struct vnet *d) { return d->lower->ops->data; }
 
 /* ---- locks ---- */
 
@@ -51,7 +50,7 @@ static void lower_stop(struct vnet *d)
 {
 	set_running(d, false);
 	if (d->started)
-		data_of(d)->stop(d->lower);
+		d->data->stop(d->lower);
 	d->started = false;
 }
 
@@ -69,7 +68,7 @@ static void lower_start(struct vnet *d)
 	if (!r) {
 		set_running(d, true);
 		d->started = true;
-		r = data_of(d)->start(d->lower);
+		r = d->data->start(d->lower);
 	}
 	if (r) {
 		d->started = false;
@@ -77,7 +76,7 @@ static void lower_start(struct vnet *d)
 		set_running(d, false);
 		return;
 	}
-	data_of(d)->rx_filter(d->lower, &d->filter);
+	d->data->rx_filter(d->lower, &d->filter);
 }
 
 static void reset(struct vnet *d)
@@ -141,12 +140,14 @@ static void refresh(struct vnet *d)
 	struct nest_nic_info info;
 	if (d->lower->ops->info(d->lower, &info))
 		return;
+	port_ext_info(d->port, &info);
 	spin_lock(&d->irq);
 	WRITE_ONCE(d->mac, mac_key(info.mac));
 	d->link = info.flags & NEST_NIC_LINK_UP ? VIRTIO_NET_S_LINK_UP : 0;
 	u16 mtu = (u16)(MIN(MAX(info.max_frame, 68 + VNET_FRAME_MIN), VNET_FRAME_MAX - 4) - VNET_FRAME_MIN);
 	WRITE_ONCE(d->mtu, d->port->cfg->mtu ? MIN(mtu, d->port->cfg->mtu) : mtu);
 	WRITE_ONCE(d->own_vlan, info.vlan != 0);
+	WRITE_ONCE(d->tag_room, port_ext_tag_room(d->port));
 	d->generation++;
 	spin_unlock(&d->irq);
 }
@@ -188,6 +189,7 @@ int vnet_create(struct vnet **out, struct nic_port *p)
 	d->vm = p->vm;
 	d->port = p;
 	d->lower = p->lower;
+	d->data = p->lower->data;
 	d->rid = RID(0, p->index + 1, 0);
 	for (u32 q = 0; q < VNET_QUEUES; q++)
 		d->vq[q].vm = p->vm;

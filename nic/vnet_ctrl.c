@@ -32,7 +32,7 @@ static void filter_apply(struct vnet *d, const struct nic_rx_filter *f)
 {
 	filter_set(d, f);
 	if (d->started)
-		d->lower->ops->data->rx_filter(d->lower, &d->filter);
+		d->data->rx_filter(d->lower, &d->filter);
 }
 
 /* A driver that cannot say what it wants gets all group frames, and all its tags. */

@@ -19,6 +19,7 @@
 #define VNET_BARS 2
 #define VNET_FRAME_MIN 14u
 #define VNET_FRAME_MAX (9216u + 4u)  /* with a tag of the guest's own */
+#define VNET_BUFFER (VNET_FRAME_MAX + 8u) /* … and an E-TAG, where the driver is an extender */
 #define VNET_ORDER 3
 
 #define F(name) BIT(VIRTIO_NET_F_##name)
@@ -36,6 +37,7 @@ struct vnet {
 	struct vm *vm;
 	struct nic_port *port;
 	struct nic_lower *lower;
+	const struct nic_data_ops *data; /* where its frames go: an extender, or the lower link itself */
 	rid_t rid;
 	/* PCI bus's lock */
 	u32 cfg[64];                 /* configuration space */
@@ -61,6 +63,7 @@ struct vnet {
 	u8 isr, generation;
 	u64 mac;                     /* mac_key(); read without the lock, too */
 	u16 link, mtu;               /* as in struct virtio_net_config; mtu: read without the lock, too */
+	u32 tag_room;                /* (atomic) bytes of an E-TAG that its frames may have */
 	bool own_vlan;               /* the port has a VLAN: the guest's tags are not filtered */
 	/* tx */
 	spinlock_t tx;
@@ -79,7 +82,7 @@ struct vnet {
 	struct vqd_chain chain[VNET_QUEUES];
 	struct vqd_chain rx_next;    /* the second and later buffers of a merged frame */
 	struct virtio_net_hdr tx_hdr; /* and behind it, so that one copy fetches both */
-	u8 tx_frame[VNET_FRAME_MAX];
+	u8 tx_frame[VNET_BUFFER];
 	bool allmulti, overflow;     /* ctrl: why filter.all_groups is set */
 };
 _Static_assert(sizeof(struct vnet) <= PAGE_SIZE << VNET_ORDER, "one allocation");
@@ -94,13 +97,17 @@ static inline u64 mac_key(const u8 *m)
 
 #define VNET_ETHERTYPE_VLAN 0x8100
 
-/* A frame of possible length, and no longer than the MTU and, not counted in that, a tag of the guest's own. */
+/*
+ * A frame of possible length, and no longer than the MTU and, not counted in that, a tag of the guest's own and the E-TAG of an extender. What
+ * stands behind an E-TAG is not looked at here: the level further in has counted exactly.
+ */
 static inline bool vnet_frame_fits(const struct vnet *d, const u8 *frame, u64 len)
 {
-	if (len < VNET_FRAME_MIN || len > VNET_FRAME_MAX)
+	u32 room = READ_ONCE(d->tag_room);
+	if (len < VNET_FRAME_MIN || len > VNET_FRAME_MAX + room)
 		return false;
-	bool tagged = len >= VNET_FRAME_MIN + 4 && (frame[12] << 8 | frame[13]) == VNET_ETHERTYPE_VLAN;
-	return len <= READ_ONCE(d->mtu) + VNET_FRAME_MIN + (tagged ? 4u : 0);
+	bool tagged = room || (len >= VNET_FRAME_MIN + 4 && (frame[12] << 8 | frame[13]) == VNET_ETHERTYPE_VLAN);
+	return len <= READ_ONCE(d->mtu) + VNET_FRAME_MIN + (tagged ? 4u : 0) + room;
 }
 
 /* It may move frames. Exact under tx or rx. */

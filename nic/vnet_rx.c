@@ -211,5 +211,5 @@ void vnet_rx_kick(struct vnet *d)
 	}
 	spin_unlock(&d->rx);
 	if (more)
-		d->lower->ops->data->rx_more(d->lower);
+		d->data->rx_more(d->lower);
 }

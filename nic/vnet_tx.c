@@ -10,22 +10,20 @@
 
 #define ROUNDS 4
 
-static const struct nic_data_ops *data_of(const struct vnet *d) { return d->lower->ops->data; }
-
 /* A frame of impossible length is dropped, as a NIC would; one too long to be copied at once. */
 static int send(struct vnet *d, struct virtq_dev *q, const struct vqd_chain *c)
 {
 	u64 len = c->read_len - sizeof(d->tx_hdr);
 	if (c->write_len || c->read_len < sizeof(d->tx_hdr))
 		return -EINVAL;
-	if (len > VNET_FRAME_MAX)
+	if (len > VNET_BUFFER)
 		return 0;
 	int r = vqd_read(q, c, 0, &d->tx_hdr, c->read_len);
 	if (r)
 		return r;
 	if (d->tx_hdr.flags || d->tx_hdr.gso_type)
 		return -EINVAL; /* an offload that was not offered */
-	if (!vnet_frame_fits(d, d->tx_frame, len) || data_of(d)->tx(d->lower, d->tx_frame, (u32)len))
+	if (!vnet_frame_fits(d, d->tx_frame, len) || d->data->tx(d->lower, d->tx_frame, (u32)len))
 		return 0;
 	WRITE_ONCE(d->tx_packets, d->tx_packets + 1);
 	WRITE_ONCE(d->tx_bytes, d->tx_bytes + len);
@@ -73,7 +71,7 @@ static void transmit(struct vnet *d)
 	u16 before = q->used;
 	int r = drain(d, q);
 	if (q->used != before)
-		data_of(d)->tx_flush(d->lower);
+		d->data->tx_flush(d->lower);
 	if (r)
 		vnet_break(d, "a malformed buffer in the transmit queue");
 	if (vqd_interrupts(q))
@@ -91,7 +89,7 @@ int vnet_fence(struct vnet *d)
 {
 	spin_lock(&d->tx);
 	transmit(d);
-	int r = READ_ONCE(d->running) ? data_of(d)->fence(d->lower) : 0;
+	int r = READ_ONCE(d->running) ? d->data->fence(d->lower) : 0;
 	spin_unlock(&d->tx);
 	return r;
 }

@@ -25,7 +25,7 @@ FIELDS = {
     "program": str, "bundle": str, "files": dict, "iso": str, "firmware": str, "acpi_patch": list, "expect": list,
     "forbid": list, "exit": int, "ends": str, "long": bool, "hang": int, "check": str, "options": dict, "needs": list,
     "spine": dict, "grub": bool, "halts": str, "bad": (str, list), "siblings": dict, "die": dict, "panics": bool,
-    "without": dict, "external": dict,
+    "without": dict, "external": dict, "outside": dict,
 }
 WITHOUT_KEYS = ("sample", "never")
 DEFAULT_PROGRAM = "nestling.efi"

@@ -188,7 +188,7 @@ static int f_plugin(struct nic_lower *l, u32 offset, u8 *piece)
 
 static const struct nic_ops ops = {
 	"fake", f_info, f_alloc, f_configure, f_map_regs, f_unmap_regs, f_reg_read, f_reg_write, f_dma_map, f_dma_unmap, f_irq_set,
-	f_irq_mask, f_irq_post, f_irq_clear, f_stats, f_free, f_quiesce, f_resume, f_save, f_restore, f_prepare, f_commit, f_abort, f_plugin, NULL,
+	f_irq_mask, f_irq_post, f_irq_clear, f_stats, f_free, f_quiesce, f_resume, f_save, f_restore, f_prepare, f_commit, f_abort, NULL, f_plugin, NULL,
 };
 
 /* ---- what nic.c wants besides ---- */

@@ -195,7 +195,7 @@ static const struct { const char *text, *message; } bad[] = {
 	{ VM "nic=eth0\n", "nestling.cfg:4: nic: 'eth0' is not port0 to port255" },
 	{ VM "nic=port\n", "nestling.cfg:4: nic: 'port' is not port0 to port255" },
 	{ VM "nic=port256\n", "nestling.cfg:4: nic: 'port256' is not port0 to port255" },
-	{ VM "nic=port0 speed=1\n", "nestling.cfg:4: nic: unknown option 'speed=1' (mode=, passthrough=, mac=, vlan=, mtu=, posting=)" },
+	{ VM "nic=port0 speed=1\n", "nestling.cfg:4: nic: unknown option 'speed=1' (mode=, passthrough=, mac=, vlan=, mtu=, posting=, vdp=)" },
 	{ VM "nic=port0 posting=1\n", "nestling.cfg:4: posting is 'on' or 'off', not '1'" },
 	{ VM "nic=port0 mtu=67\n", "nestling.cfg:4: mtu '67' is not a number from 68 to 9198" },
 	{ VM "nic=port0 passthrough=maybe\n", "nestling.cfg:4: passthrough is 'on' or 'off', not 'maybe'" },

@@ -122,9 +122,7 @@ static void ports_are_the_outers(void **state)
 	assert_int_equal(i.vlan, 7);
 	assert_int_equal(i.flags, NEST_NIC_LINK_UP | NEST_NIC_EXTERNAL | NEST_NIC_VDP_OUTER); /* as they are */
 	assert_int_equal(nr_calls, 1);
-	assert_false(lower[0].external);
-	assert_true(lower[1].external);
-	assert_false(lower[1].s_channel); /* only the outermost puts S-tags on */
+	assert_false(lower[1].wire);
 	nr_ports = 1;
 	assert_int_equal(OP(info, &i), -ENOENT);
 	features = 0;

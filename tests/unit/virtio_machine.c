@@ -178,7 +178,7 @@ void machine_start(void)
 {
 	static const struct vm_config cfg = { .name = "test" };
 	static const u8 mac[6] = { 0x52, 0x54, 0, 0, 0, 2 };
-	machine = (struct machine){ .vm = { .cfg = &cfg }, .lower = { .ops = &ops }, .info = { .max_frame = MACHINE_FRAME } };
+	machine = (struct machine){ .vm = { .cfg = &cfg }, .lower = { .ops = &ops, .data = ops.data }, .info = { .max_frame = MACHINE_FRAME } };
 	memcpy(machine.info.mac, mac, 6);
 	nr_ram = 0;
 	machine.lower.bound = &machine.port;

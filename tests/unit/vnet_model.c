@@ -161,7 +161,7 @@ static void l_filter(struct nic_lower *l, const struct nic_rx_filter *f)
 }
 static const struct nic_data_ops data = { l_start, l_stop, l_tx, l_flush, l_fence, l_more, l_filter };
 static const struct nic_ops ops = { .info = l_info, .data = &data };
-static struct nic_lower lower = { .ops = &ops };
+static struct nic_lower lower = { .ops = &ops, .data = &data };
 
 /* ---- life and accesses ---- */
 
