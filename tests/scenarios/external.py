@@ -20,6 +20,7 @@ PEERS = spine.TESTS / "peers"
 STAG, STRAY, HOST = 0x88A8, 0x88B5, bytes.fromhex("0200000000aa")    # type of what must not arrive: for experiments (IEEE 802)
 ALL = b"\xff" * 6
 NOBODYS = 999
+CONTROL = [struct.pack("!H", t) for t in (0x88CC, 0x8940, 0x893F)]    # LLDP, ECP, and what has an E-TAG: the extenders' own
 
 
 def guests_of(m):
@@ -88,16 +89,16 @@ def frames(path):
 
 
 def check_wire(m, guests):
-    """Returns {name: frames that it sent}, {name: frames that came for it or for all}, {name: multicasts that came}."""
+    """Returns {name: frames that it sent}, {name: the extenders'}, {name: frames that came for it or for all}, {name: multicasts that came}."""
     macs = {mac: (name, svid) for name, svid, mac in guests}
     by_svid = {svid: (name, mac) for name, svid, mac in guests}
-    sent, came, groups, strays = collections.Counter(), collections.Counter(), collections.Counter(), 0
+    (sent, control, came, groups), strays = (collections.Counter() for _ in range(4)), 0
     for frame in frames(m.dir / "packets.pcap"):
         to, source, kind, tci = frame[:6], frame[6:12], *struct.unpack_from("!HH", frame, 12)
         if source in macs:
             name, svid = macs[source]
             if kind == STAG and tci == svid:
-                sent[name] += 1
+                (control if frame[16:18] in CONTROL else sent)[name] += 1
                 continue
             # through the bridge it comes back, to another port
             assert kind == STAG and tci in by_svid, f"expected S-tag {svid} on each frame of {name}, saw {frame[:20].hex()}"
@@ -107,7 +108,7 @@ def check_wire(m, guests):
             groups[by_svid[tci][0]] += 1
         strays += frame[12:14] == struct.pack("!H", STRAY) or frame[16:18] == struct.pack("!H", STRAY)
     assert strays > 20, f"expected frames that are nobody's on the wire, saw {strays}"
-    return sent, came, groups
+    return sent, control, came, groups
 
 
 def own_reports(m, name, kind):
@@ -120,14 +121,15 @@ def check_frames(m, guests, outside):
     On the wire, at the far end and in the guests: the same frames. Of multicasts a guest may get those that it did not ask for, and at
     a switch of state group frames come by both devices; the shell counts those that it drops.
     """
-    sent, came, groups = check_wire(m, guests)
+    sent, control, came, groups = check_wire(m, guests)
     for name, svid, _ in guests:
         nic = own_reports(m, name, "nic")
         rx, tx = sum(e["rx"] for e in nic), sum(e["tx"] for e in nic)
         twice = sum(e["duplicate"] + e["left"] for e in own_reports(m, name, "shell"))
-        print(f"    {m.scenario.label}: {name}: {tx} frames sent, {sent[name]} on the wire with S-tag {svid}; {came[name]} for it and "
+        print(f"    {m.scenario.label}: {name}: {tx} frames sent, {sent[name]} on the wire with S-tag {svid}, and {control[name]} of the extenders; {came[name]} for it and "
               f"{groups[name]} multicasts came, {rx} received, {twice} of them twice")
-        assert tx == sent[name] == outside[svid], f"{name}: expected {tx} frames with S-tag {svid}, saw {sent[name]}; outside {outside[svid]}"
+        assert tx == sent[name] == outside[svid] - control[name], \
+            f"{name}: expected {tx} frames with S-tag {svid}, saw {sent[name]}; outside {outside[svid]}, {control[name]} of the extenders'"
         assert came[name] <= rx - twice <= came[name] + groups[name], \
             f"{name}: expected {came[name]} frames and at most {groups[name]} multicasts, saw {rx} with {twice} twice"
 
