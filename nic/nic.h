@@ -224,12 +224,15 @@ extern const struct nic_driver igb_driver;
  * Upward, from a lower link's data road; l->bound is the port, which stays while the link is started. Called under the link's own
  * data lock; they take the device's receive lock and below.
  */
-/* One frame for the VM. 0 (delivered, or not for it: dropped); -EAGAIN: no buffer; keep it until rx_more, or drop it and say so. */
+/*
+ * One frame for the VM. 0 (delivered, or not for it: dropped); -EAGAIN: no buffer; keep it until rx_more, or drop it and say so. Control
+ * frames of an external switch (nic/uplink.h) come in every state, from the outermost's NIC on: the VM's device is not for them.
+ */
 int nic_port_rx(struct nic_port *p, const u8 *frame, u32 len);
 void nic_port_rx_dropped(struct nic_port *p);
 /* End of a batch: the VM's interrupt, if it wants one. */
 void nic_port_rx_flush(struct nic_port *p);
-/* The mark at the end of emulation: no frame follows until the port is back in emulation. Cannot fail: it waits for a buffer. */
+/* The mark at the end of emulation: but for control frames none follows until the port is back in emulation. Cannot fail: it waits for a buffer. */
 void nic_port_rx_end(struct nic_port *p);
 /*
  * Link, wish or policy below changed: the VM's device raises its configuration-change interrupt, at once or when the port is free. Any
