@@ -135,11 +135,15 @@ class Bridge(Voice):
 
     # --- to the wire -------------------------------------------------------------------------------------------------
 
+    def keep(self, data):
+        """In the capture: all, or what is to a group that no bridge relays or to us."""
+        if not self.control_only or data[:5] == frames.BRIDGE_GROUP[:5] or controller.MAC in (data[:6], data[6:12]):
+            self.capture.add(data)
+
     def transmit(self, port, frame):
         frame.svid = port.svid
         data = frame.wire()
-        if self.capture:
-            self.capture.add(data)
+        self.keep(data)
         if not self.tap.send(data):
             self.drop(port, "tap-full")
 
@@ -168,8 +172,7 @@ class Bridge(Voice):
     # --- from the wire -----------------------------------------------------------------------------------------------
 
     def from_wire(self, data):
-        if self.capture:
-            self.capture.add(data)
+        self.keep(data)
         try:
             frame = frames.Frame.parse(data)
         except frames.Malformed as e:
@@ -323,8 +326,7 @@ class Bridge(Voice):
             self.stopping = True
         elif do != "flush":
             raise ValueError(f"no command {do}")
-        if self.capture:
-            self.capture.flush()
+        self.capture.flush()
         return None
 
     def status(self):
@@ -346,7 +348,7 @@ class Bridge(Voice):
         """The tap and the veth pairs, one end here, the other in the switch's namespace."""
         subprocess.run(["ip", "link", "set", self.config["tap"], "up", "mtu", str(self.config["mtu"])], check=True)
         self.tap = Raw(self.config["tap"])
-        self.capture = Pcap(self.config["capture"]) if self.config["capture"] else None
+        self.capture, self.control_only = Pcap(self.config["capture"]), self.config["control_only"]
         self.watch(self.tap, self.from_wire)
         for number, port in enumerate(self.ports):
             if not self.switch:
@@ -394,8 +396,7 @@ class Bridge(Voice):
             for key, _ in self.selector.select(BUSY if busy else IDLE):
                 key.data()
             busy = self.tick()
-        if self.capture:
-            self.capture.close()
+        self.capture.close()
         self.event("stopped")
 
 

@@ -18,7 +18,7 @@ BRIDGES = (frames.mac_bytes("02:00:00:00:0c:b0"), frames.mac_bytes("02:00:00:00:
 ERROR = 0x800000        # tshark's severity
 KNOWN = {frames.ETH_LLDP: "lldp", frames.ETH_ECP: "ecp"}     # type: what the name of tshark's protocol contains
 KEEP = 15.7             # seconds without a VDP request until a bridge with RKA 20 lets go
-AFTER_ACK = 1.0         # seconds in which a request may be seen again though its acknowledgement is on the way
+AFTER_ACK = 5.0         # seconds in which a request may be seen again though its acknowledgement is on the way (the machine is slow)
 
 
 class CaptureError(AssertionError):

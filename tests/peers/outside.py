@@ -87,12 +87,13 @@ class Bench:
 
 class Outside(Program):
     def __init__(self, m, svids=(), eports=(), switch="linux", vdp="lldpad", vlans=None, vids=None, evb=None, faults=(), first_ecid=0xFFE,
-                 register_first=False, mtu=1500):
+                 register_first=False, control_only=False, mtu=1500):
         """
         svids: of the S-channels; eports: MACs of the ports with E-TAG. switch: "linux" or "own". vdp: "lldpad", "own" (vdp.py) or
         "none". vlans: {port: VID of its untagged frames}, vids: {port: VID that VDP answers to VID 0}, both for "own". evb: fields
         of our EVB TLV, e.g. {"rka": 17}. faults: [{"name": ..., "count": ...}] from the start. first_ecid: the third one
-        needs an extension field. register_first: controller.Controller.
+        needs an extension field. register_first: controller.Controller. control_only: no data in the capture, for
+        long runs.
         """
         super().__init__()
         self.m, self.vdp, self.switch = m, vdp, switch
@@ -101,7 +102,7 @@ class Outside(Program):
         self.pcap = self.directory / "bridge.pcap"
         self.config = {"svids": list(svids), "eports": list(eports), "switch": switch, "vdp": vdp, "vlans": vlans or {}, "vids": vids or {},
                        "evb": evb or {}, "faults": list(faults), "first_ecid": first_ecid, "register_first": register_first, "mtu": mtu + TAGS, "tap": network.TAP,
-                       "host_mac": network.HOST_MAC, "capture": str(self.pcap)}
+                       "host_mac": network.HOST_MAC, "capture": str(self.pcap), "control_only": control_only}
         self.space = self.lldpad = None
 
     # --- start and end -----------------------------------------------------------------------------------------------

@@ -300,11 +300,14 @@ class OwnVdp(unittest.TestCase):
                 os.kill(rig.s.child.process.pid, signal.SIGCONT)
 
     def test_keep_alives(self):
-        with Rig("s", 1, guests=1) as rig:
+        with Rig("s", 1, guests=1, control_only=True) as rig:
             rig.wait_up()
+            self.assertEqual(rig.ping(0, "10.0.0.1"), 2)
             rig.o.wait_event("vdp-in", type="associate", count=8)
             self.assertEqual(rig.o.find("vdp-silent"), [])
             rig.o.one_speaker("vp100", keep=1)
+            self.assertNotIn("", rig.o.check_captures())
+            self.assertEqual([s.frame.type for s in outside.capture.read(rig.o.pcap) if s.frame.type in (0x0800, 0x0806)], [])
 
     def test_station_deassociates(self):
         with Rig("s", 1, guests=1) as rig:

@@ -234,7 +234,7 @@ class Captures(unittest.TestCase):
 
     def test_repeated_after_its_acknowledgement(self):
         self.good()
-        self.request(3, after=5)
+        self.request(3, after=6)
         self.refuse("after its acknowledgement")
 
     def test_other_contents(self):
