@@ -10,6 +10,7 @@ Invariant: all that is started here ends with the `with`, and with the runner, h
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -164,6 +165,15 @@ class Outside(Program):
 
     def status(self):
         return self.command("status")
+
+    def wait_status(self, what, look, limit=60.0):
+        """Asks for the status until look(status) is true; that status."""
+        deadline = time.monotonic() + limit
+        while not look(status := self.status()):
+            if time.monotonic() > deadline:
+                raise OutsideError(f"expected {what} within {limit:.0f} s, saw {status}")
+            time.sleep(0.05)
+        return status
 
     def in_network(self, argv, **kwargs):
         """As of a machine: a program on the Linux host behind the bridge."""

@@ -1,10 +1,11 @@
 """Guests without a machine: station.py on a tap with a bridge at the other end, for the tests of the peers."""
 import json
+import shutil
 import subprocess
 import sys
-import tempfile
 
 import outside
+import paths
 import processes
 from outside import HERE, Bench, Outside, Space
 from program import Program
@@ -43,10 +44,14 @@ class Station(Program):
 
 
 class Rig:
-    """kind: "s" (S-channels 100, 101) or "e" (E-TAG ports). Further words: Outside's."""
+    """
+    kind: "s" (S-channels 100, 101) or "e" (E-TAG ports). Further words: Outside's. Its files, logs and captures, stay in build/run/peers
+    below `name`.
+    """
+    name = "rig"
 
     def __init__(self, kind="s", depth=1, guests=2, vdp="own", station_vdp=True, rka=FAST, **words):
-        self.directory = tempfile.TemporaryDirectory(prefix="nestling-peers-")
+        self.directory = paths.BUILD / "run" / "peers" / self.name
         self.svids = [100 + i for i in range(guests)] if kind == "s" else []
         macs = MACS[:guests]
         words.setdefault("evb", {"rka": rka})
@@ -58,7 +63,8 @@ class Rig:
 
     def __enter__(self):
         try:
-            self.bench = Bench(self.directory.name)
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self.bench = Bench(self.directory)
             self.o = Outside(self.bench, **self.words)
             self.o.__enter__()
             self.s = Station(self.bench, self.chains)
@@ -74,7 +80,6 @@ class Rig:
             self.o.stop()
         if self.bench:
             self.bench.__exit__()
-        self.directory.cleanup()
 
     def wait_up(self, limit=20, since=0):
         """All extenders have an E-CID, all speakers are associated."""
