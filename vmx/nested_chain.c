@@ -230,8 +230,12 @@ void chain_reflect(struct vcpu *v, struct nested *n, const struct exit_info *inf
 {
 	struct nested *running = v->nested;
 
-	if (n == running) {
-		reflect(v, info);
+	if (n == running) { /* what waits to go in has been interrupted, if it is not that which exits */
+		struct exit_info i = *info;
+
+		if (!(i.idt_info & INTR_VALID))
+			exit_info_take_event(v, &i);
+		reflect(v, &i);
 		return;
 	}
 	running->event_kept = v->event;

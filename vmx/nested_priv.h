@@ -380,6 +380,8 @@ struct exit_info {
 };
 /* From the loaded VMCS. */
 void exit_info_read(struct exit_info *i);
+/* An event that waits to be injected is interrupted by this exit: L1 sees it as IDT-vectoring information. */
+void exit_info_take_event(const struct vcpu *v, struct exit_info *i);
 /* L2 stops, L1 continues at its host state. Precondition: vmcs02 loaded; afterwards vmcs01 is. */
 void reflect(struct vcpu *v, const struct exit_info *info);
 void reflect_fast(struct vcpu *v, const struct exit_info *info); /* the same; its record in the trace is the caller's */

@@ -95,16 +95,20 @@ void reflect_as(struct vcpu *v, u32 reason, u64 qualification)
 	reflect(v, &i);
 }
 
-/* An event that waits to be injected was interrupted by this exit: L1 sees it as IDT-vectoring information. */
+void exit_info_take_event(const struct vcpu *v, struct exit_info *i)
+{
+	if (!(v->event.info & INTR_VALID))
+		return;
+	i->idt_info = v->event.info;
+	i->idt_error = v->event.error;
+	i->insn_len = v->event.insn_len;
+}
+
 void reflect_event(struct vcpu *v, u32 reason, u32 intr_info)
 {
 	struct exit_info i = { .reason = reason, .intr_info = intr_info };
 
-	if (v->event.info & INTR_VALID) {
-		i.idt_info = v->event.info;
-		i.idt_error = v->event.error;
-		i.insn_len = v->event.insn_len;
-	}
+	exit_info_take_event(v, &i);
 	reflect(v, &i);
 }
 
@@ -125,11 +129,7 @@ bool nested_exception_exits(struct vcpu *v, u8 vector, bool has_error, u32 error
 	i.intr_info = (u32)(INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_HW_EXCEPTION) | (has_error ? INTR_HAS_ERROR : 0) | vector);
 	if (vector == VEC_PF)
 		i.qualification = read_cr2();
-	if (v->event.info & INTR_VALID) {
-		i.idt_info = v->event.info;
-		i.idt_error = v->event.error;
-		i.insn_len = v->event.insn_len;
-	}
+	exit_info_take_event(v, &i);
 	reflect(v, &i);
 	return true;
 }

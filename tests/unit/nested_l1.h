@@ -51,6 +51,7 @@ bool nested_fast_resume(struct vcpu *v) { (void)v; UNUSED; return false; }
 bool nested_l1_wants(struct vcpu *v, u32 reason) { (void)v, (void)reason; UNUSED; return false; }
 bool nested_take_notification(struct vcpu *v, u8 vector) { (void)v, (void)vector; UNUSED; return false; }
 void exit_info_read(struct exit_info *i) { (void)i; UNUSED; }
+void exit_info_take_event(const struct vcpu *v, struct exit_info *i) { (void)v, (void)i; UNUSED; }
 void reflect(struct vcpu *v, const struct exit_info *info) { (void)v, (void)info; UNUSED; }
 #ifndef L1_PARKS /* a test of nested_park.c has its own */
 void page_put(struct vcpu *v, struct nested *n) { (void)v, (void)n; UNUSED; }

@@ -277,7 +277,9 @@ static void posted_for_l2(void **state)
 	pi_post(l1_mem(L1_PI), 0x61);
 	pi_post(l1_mem(L1_PI), 0x52);
 	vlapic_post(&vcpu, NOTIFICATION);
+	vcpu.event = (struct vcpu_event){ NMI_INFO, 0, 0 }; /* on its way into L3: not lost */
 	nested_before_entry(&vcpu);
+	assert_int_equal(SLOT(page2, IDT_VECTORING_INFO), NMI_INFO);
 	assert_true(l2_is_in()); /* L1 has not been there */
 	assert_int_equal(REASON2, XR_EXTERNAL_INTERRUPT);
 	assert_int_equal(SLOT(page2, EXIT_INTR_INFO), EXTERNAL(0x61));
