@@ -89,8 +89,9 @@ static void leaf_d(u32 sub, struct cpuid_regs *r)
 		r->edx = 0;
 		r->ecx = MIN(r->ecx, (u32)PAGE_SIZE);
 	} else if (sub == 1) {
-		r->eax &= ~AD1_XSAVES;
-		r->ecx = r->edx = 0;
+		if (!(vmx_caps.use_proc2 & PROC2_XSAVES))
+			r->eax &= ~AD1_XSAVES;
+		r->ecx = r->edx = 0; /* no component needs IA32_XSS: PT, CET, HDC and the rest are hidden */
 	} else if (sub >= 64 || !(vcpu_xcr0_all() & BIT(sub))) {
 		*r = (struct cpuid_regs){ 0 };
 	}

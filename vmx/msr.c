@@ -134,6 +134,8 @@ bool vcpu_read_msr(struct vcpu *v, u32 msr, u64 *value)
 	case MSR_DEBUGCTL:
 		*value = vmread(VMCS_GUEST_DEBUGCTL);
 		return true;
+	case MSR_XSS: /* no bit of it is offered, so it is 0 in the CPU, too, whoever runs */
+		return vmx_caps.use_proc2 & PROC2_XSAVES;
 	case MSR_MTRR_DEF_TYPE:
 		*value = v->msr_mtrr_def_type;
 		return true;
@@ -224,6 +226,8 @@ bool vcpu_write_msr(struct vcpu *v, u32 msr, u64 value)
 			return false;
 		v->msr_mtrr_def_type = value; /* kept, without effect */
 		return true;
+	case MSR_XSS:
+		return (vmx_caps.use_proc2 & PROC2_XSAVES) && !value;
 	case MSR_DEBUGCTL:
 		return !(value & ~3ull) && (vmwrite(VMCS_GUEST_DEBUGCTL, value), true);
 	default:

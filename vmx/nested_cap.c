@@ -2,7 +2,7 @@
  * What an inner may use of VMX: the capability MSRs 480h-491h (SDM 3D, VMX Capability Reporting Facility).
  *
  * Invariant: only what the CPU has and this engine carries through is offered, so an L1 that believes these MSRs never
- * finds them wrong. Not offered: sub-page permissions, #VE, XSAVES, ENCLS exiting, performance-counter switching, SMM.
+ * finds them wrong. Not offered: sub-page permissions, #VE, ENCLS exiting, performance-counter switching, SMM.
  */
 #include "core/x86.h"
 #include "vmx/nested_priv.h"
@@ -25,7 +25,7 @@
 		     PROC2_APIC_REGS | PROC2_VIRT_INT | PROC2_PAUSE_LOOP | PROC2_RDRAND | PROC2_RDSEED | PROC2_SHADOW_VMCS | \
 		     PROC2_PML | PROC2_MBE | PROC2_TSC_SCALING | PROC2_VMFUNC)
 /* These only if vmcs01 lets L1 itself use the instruction, VPID only if we can flush by it. */
-#define OFFER_PROC2_AS_US (PROC2_RDTSCP | PROC2_INVPCID | PROC2_VPID)
+#define OFFER_PROC2_AS_US (PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES | PROC2_VPID)
 #define OFFER_EXIT (EXIT_SAVE_DEBUG | EXIT_HOST_64 | EXIT_ACK_INT | EXIT_SAVE_PAT | EXIT_LOAD_PAT | EXIT_SAVE_EFER | \
 		    EXIT_LOAD_EFER | EXIT_SAVE_PREEMPTION)
 #define OFFER_ENTRY (ENTRY_LOAD_DEBUG | ENTRY_IA32E | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER)

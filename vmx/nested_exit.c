@@ -168,6 +168,7 @@ static const struct rule rules[] = {
 	[XR_INVVPID] = L1, [XR_WBINVD] = PROC2(PROC2_WBINVD), [XR_XSETBV] = L1,
 	[XR_APIC_WRITE] = PROC2(PROC2_APIC_REGS | PROC2_VIRT_INT | PROC2_APIC_ACCESS), [XR_RDRAND] = PROC2(PROC2_RDRAND),
 	[XR_INVPCID] = ASK(wants_invpcid), [XR_VMFUNC] = US, [XR_RDSEED] = PROC2(PROC2_RDSEED),
+	[XR_XSAVES] = PROC2(PROC2_XSAVES), [XR_XRSTORS] = PROC2(PROC2_XSAVES),
 };
 
 bool nested_l1_wants(struct vcpu *v, u32 reason)

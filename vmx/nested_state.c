@@ -202,6 +202,8 @@ static void put_optional(struct nested *n)
 		PUT(n, PI_DESC_ADDR, n->pi_desc.v);
 	if (proc2_12(f, PROC2_TSC_SCALING))
 		PUT(n, TSC_MULTIPLIER, f->TSC_MULTIPLIER);
+	if (proc2_12(f, PROC2_XSAVES)) /* of no effect while IA32_XSS has no bits: vmx/msr.c */
+		PUT(n, XSS_EXITING_BITMAP, f->XSS_EXITING_BITMAP);
 	if (proc2_12(f, PROC2_PAUSE_LOOP)) {
 		PUT(n, PLE_GAP, f->PLE_GAP);
 		PUT(n, PLE_WINDOW, f->PLE_WINDOW);

@@ -152,5 +152,7 @@ void vmcs_write_controls(struct vcpu *v)
 	vmwrite(VMCS_VMCS_LINK_PTR, ~0ull);
 	if (vmx_caps.use_proc2 & PROC2_VPID)
 		vmwrite(VMCS_VPID, v->vpid);
+	if (vmx_caps.use_proc2 & PROC2_XSAVES)
+		vmwrite(VMCS_XSS_EXITING_BITMAP, 0);
 	write_apic_controls(v);
 }

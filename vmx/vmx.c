@@ -97,7 +97,7 @@ static u32 choose_controls(void)
 	u32 apicv2 = c->apicv ? PROC2_APIC_REGS | PROC2_VIRT_INT : 0; /* PROC2_X2APIC follows the guest's APIC mode */
 	c->use_pin = choose(c->pin, PIN_EXT_INT | PIN_NMI, PIN_VIRTUAL_NMI | (c->posted ? PIN_POSTED_INT : 0), &missing);
 	c->use_proc = choose(c->proc, PROC_HLT | PROC_MSR_BITMAPS | PROC_IO_BITMAPS | PROC_SECONDARY, PROC_TPR_SHADOW | PROC_TSC_OFFSET, &missing);
-	c->use_proc2 = choose(c->proc2, PROC2_EPT, PROC2_UNRESTRICTED | PROC2_RDTSCP | PROC2_INVPCID | (c->vpid ? PROC2_VPID : 0) | apicv2, &missing);
+	c->use_proc2 = choose(c->proc2, PROC2_EPT, PROC2_UNRESTRICTED | PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES | (c->vpid ? PROC2_VPID : 0) | apicv2, &missing);
 	c->use_exit = choose(c->exit, EXIT_HOST_64 | EXIT_ACK_INT | EXIT_SAVE_EFER | EXIT_LOAD_EFER | EXIT_SAVE_PAT | EXIT_LOAD_PAT, EXIT_SAVE_DEBUG, &missing);
 	c->use_entry = choose(c->entry, ENTRY_LOAD_EFER | ENTRY_LOAD_PAT, ENTRY_LOAD_DEBUG, &missing);
 	return missing;
@@ -168,6 +168,8 @@ int vmx_cpu_on(void)
 	*(u32 *)c->vmxon_page = (u32)vmx_caps.basic & 0x7fffffff;
 	write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
 	write_cr4(((read_cr4() | CR4_VMXE) | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
+	if (vmx_caps.use_proc2 & PROC2_XSAVES) /* no supervisor state, for any VM: vmx/msr.c */
+		wrmsr(MSR_XSS, 0);
 	if (vmxon(virt_to_hpa(c->vmxon_page)) != VMX_OK)
 		return -EIO;
 	if (vmcs_in_memory && register_assist(c))

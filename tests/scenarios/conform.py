@@ -50,10 +50,9 @@ CAUSES = [
     ("events/interrupt-before-sti", BARE, "the same, until the guest executes STI"),
     # Capabilities that the nesting engine does not offer: a row is left out, or its other side is tested.
     ("fields/encodings-0000=", NESTED, "EPTP index: #VE is not offered"),
-    ("fields/encodings-2000=", NESTED, "fields of #VE and XSAVES: not offered"),
+    ("fields/encodings-2000=", NESTED, "fields of #VE: not offered"),
     ("fields/encodings-2[8c]00=", NESTED, "loading IA32_PERF_GLOBAL_CTRL is not offered"),
     ("exits/ept-*=", NESTED, "advanced information on EPT violations is not offered"),
-    ("exits/xsaves-*", NESTED, "XSAVES is not offered"),
     ("entry/ctl.ve-info.*", NESTED, "#VE is not offered"),
     ("entry/guest.activity=", NESTED, "shutdown and wait-for-SIPI are not offered: vectors more"),
     ("entry/guest.activity.shutdown-event", NESTED, "the shutdown activity state is not offered"),

@@ -27,7 +27,7 @@ static inline struct vmx_caps full_hw(void)
 		.entry = { 0x11fb, 0xffff },
 		.use_pin = 0x16 | PIN_EXT_INT | PIN_NMI | PIN_VIRTUAL_NMI | PIN_POSTED_INT,
 		.use_proc = (u32)(0x04006172 | PROC_HLT | PROC_MSR_BITMAPS | PROC_IO_BITMAPS | PROC_SECONDARY | PROC_TPR_SHADOW),
-		.use_proc2 = PROC2_EPT | PROC2_UNRESTRICTED | PROC2_RDTSCP | PROC2_INVPCID | PROC2_VPID | PROC2_APIC_REGS | PROC2_VIRT_INT,
+		.use_proc2 = PROC2_EPT | PROC2_UNRESTRICTED | PROC2_RDTSCP | PROC2_INVPCID | PROC2_XSAVES | PROC2_VPID | PROC2_APIC_REGS | PROC2_VIRT_INT,
 		.use_exit = 0x36dfb | EXIT_HOST_64 | EXIT_ACK_INT | EXIT_SAVE_EFER | EXIT_LOAD_EFER | EXIT_SAVE_PAT | EXIT_LOAD_PAT,
 		.use_entry = 0x11fb | ENTRY_LOAD_EFER | ENTRY_LOAD_PAT | ENTRY_LOAD_DEBUG,
 		.unrestricted = true, .vpid = true, .shadow_vmcs = true, .apicv = true, .posted = true, .preemption_timer = true,

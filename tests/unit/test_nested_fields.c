@@ -13,7 +13,7 @@ static const struct { const char *name; u16 enc; } named[] = {
 
 /* Never offered, whatever the CPU has. */
 static const u16 hidden[] = {
-	VMCS_EPTP_INDEX, VMCS_VE_INFO_ADDR, VMCS_XSS_EXITING_BITMAP, VMCS_ENCLS_EXITING_BITMAP, VMCS_SPP_TABLE_PTR, VMCS_GUEST_PERF_GLOBAL_CTRL, VMCS_GUEST_BNDCFGS, VMCS_HOST_PERF_GLOBAL_CTRL,
+	VMCS_EPTP_INDEX, VMCS_VE_INFO_ADDR, VMCS_ENCLS_EXITING_BITMAP, VMCS_SPP_TABLE_PTR, VMCS_GUEST_PERF_GLOBAL_CTRL, VMCS_GUEST_BNDCFGS, VMCS_HOST_PERF_GLOBAL_CTRL,
 };
 
 static bool is_hidden(u64 enc)
@@ -142,8 +142,8 @@ static void capability_msrs(void **state)
 	assert_int_equal((u32)cap(&c, MSR_VMX_ENTRY), 0x000011ff);
 	for (u32 msr = MSR_VMX_PINBASED; msr <= MSR_VMX_ENTRY; msr++)
 		assert_int_equal((u32)cap(&c, msr) & ~(cap(&c, msr) >> 32), 0);
-	u64 extras = PROC2_PML | PROC2_VMFUNC | PROC2_TSC_SCALING | PROC2_MBE | PROC2_SHADOW_VMCS;
-	assert_int_equal(cap(&c, MSR_VMX_PROCBASED2) >> 32 & (extras | PROC2_EPT_VE | PROC2_XSAVES | PROC2_ENCLS), extras);
+	u64 extras = PROC2_PML | PROC2_VMFUNC | PROC2_TSC_SCALING | PROC2_MBE | PROC2_SHADOW_VMCS | PROC2_XSAVES;
+	assert_int_equal(cap(&c, MSR_VMX_PROCBASED2) >> 32 & (extras | PROC2_EPT_VE | PROC2_ENCLS), extras);
 	assert_true(cap(&c, MSR_VMX_EPT_VPID) & EPT_CAP_AD);
 	assert_int_equal(cap(&c, MSR_VMX_MISC) & BITS(8, 6), BIT(6)); /* only HLT */
 	assert_int_equal(FIELD_GET(BITS(9, 1), cap(&c, MSR_VMX_VMCS_ENUM)), 25);
