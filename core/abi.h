@@ -239,7 +239,10 @@ enum nest_hypercall {
  * exit. All else is as without. What the delegating level is shown of it are only exits that are its own: of its guest, with the
  * guest's state at its last VMRESUME; what it then injects into its guest ends the stay further in by an exit to its guest. What runs
  * further in waits while the page is not current (`further_in` says so), for the vCPU that ran it; it ends when the page is next
- * cleared or left with `delegate` NEST_VMCS_NONE, or its memory becomes another page. The outer keeps a bounded number of such pages
+ * cleared or left with `delegate` NEST_VMCS_NONE, or its memory becomes another page. An INIT for the guest's processor, which VMX operation
+ * blocks outside what runs there, is told by `init` (read with NEST_GROUP_CONTROLS): the outer makes it an exit of what runs there, at once
+ * or when that is entered next, and writes 0 then. A guest that is to wait for a SIPI there is not entered by the outer: VMLAUNCH or
+ * VMRESUME is an exit of the guest to the delegating level, which knows whether one comes. The outer keeps a bounded number of such pages
  * for a vCPU; beyond that it does not delegate. A VMCS page
  * entered this way has no MSR areas, and its owner is steady (NEST_ASSIST_STEADY); else the entry fails with error 7.
  */
@@ -272,7 +275,8 @@ struct nest_vmcs_page {
 	uint32_t clean;        /* NEST_GROUP_* */
 	uint64_t delegate;     /* see "Delegation"; NEST_VMCS_NONE: none */
 	uint64_t further_in;   /* the outer's; the inner writes 0 when it makes the page, and never again */
-	uint32_t reserved[8];
+	uint32_t init;         /* 1: an INIT waits for the guest's processor, see "Delegation"; 0 */
+	uint32_t reserved[7];
 	uint64_t field[NEST_VMCS_SLOTS]; /* zero-extended; what does not exist is ignored */
 };
 _Static_assert(sizeof(struct nest_vmcs_page) <= 4096, "ABI page");

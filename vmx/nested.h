@@ -115,7 +115,15 @@ bool nested_interrupt_exits(const struct vcpu *v);
 hpa_t nested_l2_gpa_to_hpa(struct vcpu *v, u64 l2_gpa, bool write);
 /* The same, only through vmcs12's EPT: for an access of L2 to a device that we emulate for L1. False if unmapped. */
 bool nested_l2_gpa_to_l1(struct vcpu *v, u64 l2_gpa, u64 *l1_gpa);
-/* INIT for a vCPU in VMX operation (SDM 3C, INIT): L2 runs: exit to L1; else it stays blocked until VMXOFF. True if dealt with. */
+/*
+ * INIT for a vCPU in VMX operation (SDM 3C, INIT): L2 runs: exit to L1; else, and while L2 waits for a SIPI, it stays blocked until
+ * L1 enters an L2 that does not wait, or VMXOFF. True if dealt with.
+ */
 bool nested_take_init(struct vcpu *v);
+/*
+ * SIPI for a vCPU that waits for one (VCPU_WAIT_SIPI): if it is L2 that waits, an exit to L1; v is runnable then. Own CPU, a VMCS of v
+ * loaded. False: not in VMX operation, so it starts the processor.
+ */
+bool nested_take_sipi(struct vcpu *v, u8 vector);
 
 #endif

@@ -38,7 +38,6 @@
 #define BASIC_SIZE FIELD_PREP(BITS(44, 32), PAGE_SIZE)
 #define BASIC_WB FIELD_PREP(BITS(53, 50), MEMTYPE_WB)
 #define BASIC_ANY_ERROR_CODE BIT(56)
-#define MISC_HLT BIT(6)
 #define MISC_CR3_TARGETS BITS(24, 16)
 #define MISC_MSR_LIST BITS(27, 25)
 #define MISC_ZERO_LENGTH BIT(30)
@@ -67,8 +66,9 @@ void nested_caps_make(struct nested_caps *out, const struct vmx_caps *hw, u8 max
 	out->proc2.may = (u32)((OFFER_PROC2 & hw->proc2.may) | (OFFER_PROC2_AS_US & hw->use_proc2));
 	if (!(hw->ept_vpid & EPT_CAP_AD)) /* the log is of dirty flags */
 		out->proc2.may &= (u32)~PROC2_PML;
-	out->misc = (hw->misc & (VMX_MISC_TIMER_RATE | VMX_MISC_EFER_LMA | MISC_HLT | MISC_CR3_TARGETS | MISC_MSR_LIST |
-				 VMX_MISC_VMWRITE_RO | MISC_ZERO_LENGTH));
+	out->misc = (hw->misc & (VMX_MISC_TIMER_RATE | VMX_MISC_EFER_LMA | VMX_MISC_ACTIVITY(ACTIVITY_HLT) | MISC_CR3_TARGETS | MISC_MSR_LIST |
+				 VMX_MISC_VMWRITE_RO | MISC_ZERO_LENGTH)) |
+		    VMX_MISC_ACTIVITY(ACTIVITY_WAIT_SIPI); /* we hold the vCPU ourselves: nested_irq.c */
 	out->vmfunc = hw->vmfunc & VMFUNC_EPTP_SWITCHING;
 	out->ept_vpid = (hw->ept_vpid & OFFER_EPT) | EMULATED_INVEPT | (out->proc2.may & PROC2_VPID ? EMULATED_INVVPID : 0);
 	out->cr0_fixed0 = hw->cr0_fixed0;

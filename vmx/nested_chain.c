@@ -142,12 +142,34 @@ static __inline_always struct nested *engine_above(struct vcpu *v, struct nested
 	return at_hand(n->above, n->delegate) && READ_ONCE(n->above->assist->vmcs_page) != NEST_VMCS_NONE ? n->above : NULL;
 }
 
+/*
+ * The guest of a's L1 is to wait for a SIPI. Whether one comes is known to the level whose virtual APIC that L1 has: n's L1. For us the
+ * vCPU would have to wait for that level's events, too.
+ */
+static bool enters_wait(struct vcpu *v, struct nested *a)
+{
+	struct nested *running = v->nested;
+	u64 gpa = READ_ONCE(a->assist->vmcs_page);
+	const struct nest_vmcs_page *p = a->page;
+
+	if (!p || gpa != a->current_gpa) {
+		v->nested = a;
+		p = l1_page_at(v, ALIGN_DOWN(gpa, PAGE_SIZE));
+		v->nested = running;
+	}
+	return p && READ_ONCE(p->field[NEST_VMCS_SLOT(VMCS_GUEST_ACTIVITY)]) == ACTIVITY_WAIT_SIPI;
+}
+
 bool chain_enter(struct vcpu *v, bool launch)
 {
 	struct nested *n = v->nested, *a = engine_above(v, n);
 
 	if (!a)
 		return false;
+	if (enters_wait(v, a)) {
+		chain_put(v, n);
+		return false;
+	}
 	v->nested = a;
 	a->vmx_on = true;
 	enum exit_action action = nested_enter(v, launch);
@@ -392,6 +414,30 @@ static bool base_before_entry(struct vcpu *v)
 		return false;
 	take_interrupt(v, base, vlapic_ack(v));
 	return true;
+}
+
+bool chain_init_waits(const struct vcpu *v)
+{
+	for (const struct nested *n = v->nested_base; n; n = n->above)
+		if (n->init_further_in)
+			return true;
+	return false;
+}
+
+bool chain_take_init(struct vcpu *v)
+{
+	const struct exit_info i = { .reason = XR_INIT };
+
+	for (struct nested *n = v->nested_base; n != v->nested; n = n->above) {
+		if (!n->init_further_in)
+			continue;
+		n->init_further_in = false;
+		if (find_again(v, n))
+			WRITE_ONCE(n->page->init, 0);
+		chain_reflect(v, n->above, &i);
+		return true;
+	}
+	return false;
 }
 
 bool chain_before_entry(struct vcpu *v)

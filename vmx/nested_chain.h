@@ -25,6 +25,10 @@ void chain_reflect(struct vcpu *v, struct nested *n, const struct exit_info *inf
 void chain_continue(struct vcpu *v);
 /* Before an entry of something further in: what waits for the levels between. True: one of them runs now. */
 bool chain_before_entry(struct vcpu *v);
+/* Before an entry of something further in: an INIT that waits for the processor of a level between. True: that level runs now. */
+bool chain_take_init(struct vcpu *v);
+/* Does one wait for any of them, wherever v is now? */
+bool chain_init_waits(const struct vcpu *v);
 /* vmcs01 of n is loaded for L1 to go on, without an entry: its EPT may have been dropped meanwhile, its interrupts have moved. */
 void chain_loaded(struct vcpu *v, struct nested *n);
 /* The EPT of the loaded vmcs02 of n, likewise. */

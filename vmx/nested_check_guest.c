@@ -195,11 +195,14 @@ static bool top_bits_identical(u64 a) { return a >> 48 == 0 || a >> 48 == 0xffff
 	R(rflags_if, OTHER, "RFLAGS.IF with an injected interrupt", !injects(f, INTR_EXTERNAL) || (f->GUEST_RFLAGS & RFLAGS_IF)) \
 	/* Checks on Guest Non-Register State */ \
 	R(activity, OTHER, "activity state", \
-	  f->GUEST_ACTIVITY == ACTIVITY_ACTIVE || (f->GUEST_ACTIVITY == ACTIVITY_HLT && (c->caps->misc & BIT(6)))) \
+	  f->GUEST_ACTIVITY <= ACTIVITY_WAIT_SIPI && \
+	  (f->GUEST_ACTIVITY == ACTIVITY_ACTIVE || (c->caps->misc & VMX_MISC_ACTIVITY(f->GUEST_ACTIVITY)))) \
 	R(halt_dpl, OTHER, "HLT at CPL 0", f->GUEST_ACTIVITY != ACTIVITY_HLT || dpl_of(f->GUEST_SS_AR) == 0) \
 	R(halt_blocking, OTHER, "blocking by STI or MOV SS while not active", \
 	  f->GUEST_ACTIVITY == ACTIVITY_ACTIVE || !(f->GUEST_INTERRUPTIBILITY & (BLOCK_STI | BLOCK_MOV_SS))) \
 	R(halt_event, OTHER, "event injected in HLT", f->GUEST_ACTIVITY != ACTIVITY_HLT || event_fits_halt(f)) \
+	R(sipi_event, OTHER, "event injected in wait-for-SIPI", \
+	  f->GUEST_ACTIVITY != ACTIVITY_WAIT_SIPI || !(f->ENTRY_INTR_INFO & INTR_VALID)) \
 	R(blocking_bits, OTHER, "reserved interruptibility bits", !(f->GUEST_INTERRUPTIBILITY & INTERRUPTIBILITY_RESERVED)) \
 	R(blocking_both, OTHER, "blocking by STI and by MOV SS", \
 	  (f->GUEST_INTERRUPTIBILITY & (BLOCK_STI | BLOCK_MOV_SS)) != (BLOCK_STI | BLOCK_MOV_SS)) \

@@ -115,7 +115,10 @@ static void load_guest(struct vcpu *v)
 		}
 		v->nested->in02_valid = false; /* fields of vmcs02 may have changed under the copy */
 	}
-	chain_continue(v);
+	if (v->nested->l2_waits) /* what may be suspended further in waits with L2 */
+		irq_wait_sipi(v);
+	else
+		chain_continue(v);
 }
 
 bool nested_unchanged(const struct nested *n)
@@ -142,6 +145,8 @@ enum exit_action nested_enter(struct vcpu *v, bool launch)
 		shadow_to_v12(v);
 		n->dirty |= NEST_GROUP_BITMAPS; /* nobody tells when they change */
 	}
+	if (n->below && n->v12.GUEST_ACTIVITY == ACTIVITY_WAIT_SIPI) /* changed since chain_enter looked */
+		return insn_fail(v, INSN_ERR_CONTROLS);
 	n->launching = launch;
 	if (nested_unchanged(n)) {
 		n->launched12 = true;
@@ -168,5 +173,15 @@ enum exit_action nested_enter(struct vcpu *v, bool launch)
 	return EXIT_RESUME;
 }
 
-enum exit_action exit_vmlaunch(struct vcpu *v) { return nested_enter(v, true); }
-enum exit_action exit_vmresume(struct vcpu *v) { return nested_enter(v, false); }
+/* Of our own VM. */
+static enum exit_action enter(struct vcpu *v, bool launch)
+{
+	enum exit_action a = nested_enter(v, launch);
+
+	if (!nested_in_l2(v))
+		page_leave_to_outer(v);
+	return a;
+}
+
+enum exit_action exit_vmlaunch(struct vcpu *v) { return enter(v, true); }
+enum exit_action exit_vmresume(struct vcpu *v) { return enter(v, false); }

@@ -127,10 +127,9 @@ enum exit_action exit_vmxoff(struct vcpu *v)
 	v->nested->vmx_on = false;
 	v->nested->vmxon_gpa = ~0ull;
 	vcpu_cr0_owned_changed(v);
-	if (v->nested->init_blocked) {
-		v->nested->init_blocked = 0;
+	if (page_init_waits(v))
 		vcpu_request(v, VCPU_REQ_INIT);
-	}
+	page_set_init(v, false);
 	return insn_succeed();
 }
 

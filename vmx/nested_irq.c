@@ -1,5 +1,5 @@
 /*
- * What arrives for L1 while L2 runs: interrupts, NMIs, INIT become VM exits to L1 or events in L2, as vmcs12 says; and
+ * What arrives for L1 while L2 runs: interrupts, NMIs, INIT, SIPIs become VM exits to L1 or events in L2, as vmcs12 says; and
  * posted interrupts for L2.
  *
  * Invariant: nothing is delivered twice or lost: an interrupt leaves L1's APIC exactly when L1 or L2 gets it. An event that waits to
@@ -159,7 +159,7 @@ static void take_init(struct vcpu *v)
 {
 	struct exit_info i = { .reason = XR_INIT };
 
-	v->nested_base->init_blocked = 0;
+	page_set_init(v, false);
 	if (v->nested->below)
 		chain_reflect(v, v->nested_base, &i);
 	else
@@ -170,11 +170,11 @@ void nested_before_entry(struct vcpu *v)
 {
 	if (!nested_in_l2(v))
 		return;
-	if (v->nested_base->init_blocked) {
+	if (v->nested_base->init_blocked && page_init_waits(v)) {
 		take_init(v);
 		return;
 	}
-	while (v->nested->below && chain_before_entry(v)) /* each time further out, or at the next level's L1 */
+	while (v->nested->below && (chain_take_init(v) || chain_before_entry(v))) /* each time further out, or at the next level's L1 */
 		if (!nested_in_l2(v))
 			return;
 	struct nested *n = v->nested;
@@ -184,7 +184,7 @@ void nested_before_entry(struct vcpu *v)
 		return;
 	}
 	vlapic_sync(v);
-	v->posted_further_in = false; /* for those below it has been dealt with */
+	v->posted_further_in = chain_init_waits(v); /* for those below it has been dealt with */
 	if (n->pi_pending)
 		irq_drain_l2(v);
 	struct moment m = { .event = v->event.info & INTR_VALID };
@@ -205,12 +205,47 @@ bool nested_take_init(struct vcpu *v)
 {
 	if (!nested_vmx_on(v))
 		return false;
-	if (!nested_in_l2(v)) {
-		v->nested->init_blocked = 1;
+	if (!nested_in_l2(v) || v->nested->l2_waits) {
+		page_set_init(v, true);
 		v->posted_further_in = true; /* the next L2 is not entered the shortest way */
 		return true;
 	}
 	take_init(v);
 	vcpu_wake(v); /* L2 may have been halted; L1 is not */
+	return true;
+}
+
+/* ---- wait-for-SIPI ---- */
+/*
+ * The activity state blocks interrupts, NMIs, INIT, windows and the preemption timer's exit, all that could end a stay in the processor but a
+ * SIPI, which would not come there (SDM 3C, Activity State; Other Causes of VM Exits). So vmcs02 is not entered: the vCPU waits like one
+ * after INIT, and what comes for L1 stays where it is until the SIPI.
+ */
+void irq_wait_sipi(struct vcpu *v)
+{
+	v->nested->waits_since = rdtsc();
+	__atomic_store_n(&v->state, VCPU_WAIT_SIPI, __ATOMIC_SEQ_CST);
+}
+
+/* What the wait has changed of L2: the timer counts in that state, too, down to 0; pending debug exceptions are not kept. */
+static void after_wait(const struct nested *n)
+{
+	u64 passed = (rdtsc() - n->waits_since) >> FIELD_GET(VMX_MISC_TIMER_RATE, nested_caps.misc), value = n->v12.PREEMPTION_TIMER;
+
+	if (pin12(&n->v12, PIN_PREEMPTION_TIMER))
+		vmwrite(VMCS_PREEMPTION_TIMER, value > passed ? value - passed : 0);
+	vmwrite(VMCS_GUEST_PENDING_DBG, 0);
+}
+
+bool nested_take_sipi(struct vcpu *v, u8 vector)
+{
+	struct exit_info i = { .reason = XR_SIPI, .qualification = vector };
+
+	if (!nested_in_l2(v))
+		return false;
+	after_wait(v->nested);
+	v->state = VCPU_RUNNABLE;
+	reflect(v, &i);
+	page_leave_to_outer(v);
 	return true;
 }

@@ -122,6 +122,7 @@ void nested_reset(struct vcpu *v)
 	chain_forget(v, n);
 	if (n->current_gpa != ~0ull)
 		n->page ? page_put(v, n) : shadow_detach(v);
+	page_set_init(v, false);
 	n->assist = NULL;
 	ept02_free_all(v);
 	premap_forget_all(n);

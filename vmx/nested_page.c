@@ -74,8 +74,11 @@ void page_collect(struct vcpu *v)
 		n->segments_in_page = false;
 	if (n->dirty & NEST_GROUP_HOST)
 		n->host_loaded = false;
-	if (n->dirty & NEST_GROUP_CONTROLS)
+	if (n->dirty & NEST_GROUP_CONTROLS) {
 		n->delegate = nested_delegates(v->core.vm) && park_room(v) ? READ_ONCE(n->page->delegate) : NEST_VMCS_NONE;
+		n->init_further_in = n->delegate != NEST_VMCS_NONE && READ_ONCE(n->page->init);
+		v->posted_further_in |= n->init_further_in; /* no short way */
+	}
 	take(n, n->dirty);
 }
 
@@ -142,8 +145,34 @@ void page_forget(struct nested *n)
 {
 	n->page = NULL;
 	n->delegate = NEST_VMCS_NONE;
+	n->init_further_in = false;
 	n->segments_in_page = false;
 	n->current_gpa = ~0ull;
+}
+
+/* ---- pages that the outer has, too ---- */
+bool page_delegated(const struct vcpu *v) { return v->nested_base->assist && (outer_features() & NEST_FEAT_DELEGATE); }
+
+void page_leave_to_outer(struct vcpu *v)
+{
+	if (v->nested->page && page_delegated(v))
+		region_put(v);
+}
+
+bool page_init_waits(struct vcpu *v)
+{
+	struct nested *n = v->nested_base;
+
+	if (n->init_blocked && page_delegated(v) && !vmcs_init_waits(&v->vmcs01))
+		n->init_blocked = 0; /* the outer has made it an exit of what L1 runs */
+	return n->init_blocked;
+}
+
+void page_set_init(struct vcpu *v, bool waits)
+{
+	v->nested_base->init_blocked = waits;
+	if (vmcs_in_memory)
+		vmcs_set_init(&v->vmcs01, waits);
 }
 
 /* ---- HC_VMX_ASSIST ---- */
@@ -162,6 +191,7 @@ static s64 hc_vmx_assist(struct hc_call *c)
 		if (!page)
 			return -EFAULT;
 	}
+	page_init_waits(v); /* while the outer can be asked */
 	v->nested->assist = page;
 	if (outer_features() & NEST_FEAT_DELEGATE)
 		vmcs_delegate(&v->vmcs01, gpa);

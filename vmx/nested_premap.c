@@ -85,9 +85,6 @@ static s64 declare(struct vcpu *v, u64 key, const struct nest_premap *range, u64
 	return (s64)e->premapped;
 }
 
-/* Our outer runs what our L1 runs: it has the tables. */
-static bool delegated(const struct vcpu *v) { return v->nested_base->assist && (outer_features() & NEST_FEAT_DELEGATE); }
-
 static s64 hc_ept_premap(struct hc_call *c)
 {
 	struct vcpu *v = vcpu_of(c->v);
@@ -98,7 +95,7 @@ static s64 hc_ept_premap(struct hc_call *c)
 		return -EPERM;
 	if (!nested_vmx_on(v) || nr > NEST_PREMAP_MAX || height > CHAIN_MAX || !check_eptp(&nested_caps, eptp) || !ranges_ok(range, nr))
 		return -EINVAL;
-	if (delegated(v))
+	if (page_delegated(v)) /* our outer runs what our L1 runs: it has the tables */
 		return ept_declare(eptp, range, (u32)nr, height + 1);
 	struct nested *running = v->nested, *n = engine_at(v, height);
 	if (!n)

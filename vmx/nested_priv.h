@@ -154,8 +154,11 @@ struct nested {
 
 	bool trap_due;               /* L1's monitor trap, behind an instruction of L2 that we have performed */
 	bool l2_halted;              /* L2 is in HLT and what ends it has not come yet */
+	bool l2_waits;               /* L2 waits for a SIPI: vmcs02 is not run; v->state says so, too */
+	u64 waits_since;             /* TSC */
 	u32 activity02;              /* activity state that vmcs02 was given */
-	u32 init_blocked;            /* an INIT came while L1 was in VMX root operation: taken at VMXOFF, or by an exit of L2 */
+	u32 init_blocked;            /* an INIT came while L1 was in VMX root operation, or L2 waited for a SIPI: taken at VMXOFF, or by an exit of L2 */
+	bool init_further_in;        /* L1 says that one waits for L2's processor: the next stay further in ends by it */
 	bool pi_pending;             /* the descriptor of L2 has something that the next entry must deliver */
 	bool pi_hw;                  /* the CPU processes the descriptor of L2 */
 
@@ -286,6 +289,13 @@ void page_publish_error(struct nested *n);
 void page_put(struct vcpu *v, struct nested *n);
 /* The same without a last word to it. */
 void page_forget(struct nested *n);
+/* The outer runs L1's guests for us (core/abi.h, "Delegation"), but for what it leaves to us. */
+bool page_delegated(const struct vcpu *v);
+/* Does an INIT wait for L1's processor? And: it does now, or no more. The outer is told. */
+bool page_init_waits(struct vcpu *v);
+void page_set_init(struct vcpu *v, bool waits);
+/* Such a guest has exited, or could not be entered: its next entry is the outer's, so the page must not stay current here. v: L1 runs. */
+void page_leave_to_outer(struct vcpu *v);
 
 /* ---- nested_mem.c ---- */
 /*
@@ -403,6 +413,8 @@ void host_state_load(struct vcpu *v, bool l2_ran, bool nmi);
 enum exit_action l2_cr_access(struct vcpu *v);
 
 /* ---- nested_irq.c ---- */
+/* L2 has been entered in the wait-for-SIPI state: hold the vCPU. Precondition: vmcs02 loaded. */
+void irq_wait_sipi(struct vcpu *v);
 /* PIR of L2's descriptor into its virtual-APIC page and RVI. Precondition: vmcs02 loaded. */
 void irq_drain_l2(struct vcpu *v);
 

@@ -10,7 +10,7 @@ static void save_optional(struct nested *n)
 {
 	struct vmcs12 *f = &n->v12;
 
-	f->GUEST_ACTIVITY = n->l2_halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE;
+	f->GUEST_ACTIVITY = n->l2_waits ? ACTIVITY_WAIT_SIPI : n->l2_halted ? ACTIVITY_HLT : ACTIVITY_ACTIVE;
 	if (f->EXIT_CONTROLS & EXIT_SAVE_DEBUG) {
 		f->GUEST_DR7 = n->in02.GUEST_DR7;
 		f->GUEST_DEBUGCTL = n->in02.GUEST_DEBUGCTL;

@@ -391,6 +391,7 @@ void state_enter(struct vcpu *v)
 		put_pdptes(n);
 	put_inherited(n, &l1);
 	n->l2_halted = f->GUEST_ACTIVITY == ACTIVITY_HLT;
+	n->l2_waits = f->GUEST_ACTIVITY == ACTIVITY_WAIT_SIPI;
 	n->activity02 = ACTIVITY_ACTIVE;
 	PUT(n, GUEST_ACTIVITY, ACTIVITY_ACTIVE);
 	put_ept_and_vpid(v, dirty & NEST_GROUP_CONTROLS);

@@ -155,7 +155,7 @@ static void take_init(struct vcpu *v)
 
 static void take_sipi(struct vcpu *v)
 {
-	if (v->state != VCPU_WAIT_SIPI)
+	if (v->state != VCPU_WAIT_SIPI || nested_take_sipi(v, v->sipi_vector))
 		return;
 	vmwrite(VMCS_GUEST_CS_SEL, (u64)v->sipi_vector << 8);
 	vmwrite(VMCS_GUEST_CS_BASE, (u64)v->sipi_vector << 12);

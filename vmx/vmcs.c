@@ -52,6 +52,16 @@ void vmcs_delegate(const struct vmcs *m, u64 assist)
 	p->clean &= ~NEST_GROUP_CONTROLS;
 }
 
+void vmcs_set_init(const struct vmcs *m, bool waits)
+{
+	struct nest_vmcs_page *p = m->page;
+
+	WRITE_ONCE(p->init, waits);
+	p->clean &= ~NEST_GROUP_CONTROLS;
+}
+
+bool vmcs_init_waits(const struct vmcs *m) { return READ_ONCE(((const struct nest_vmcs_page *)m->page)->init); }
+
 void vmcs_load(const struct vmcs *m)
 {
 	if (vmcs_in_memory) {

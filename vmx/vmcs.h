@@ -15,6 +15,9 @@ void vmcs_load(const struct vmcs *m);
 void vmcs_bitmaps_changed(const struct vmcs *m);
 /* Our outer may run what the guest of this VMCS runs by its own VMCS pages; assist: its assist page, NEST_VMCS_NONE: no more. */
 void vmcs_delegate(const struct vmcs *m, u64 assist);
+/* Tell the outer that an INIT waits for the guest's processor (core/abi.h, "Delegation"), or not; does it wait still? With VMCS pages only. */
+void vmcs_set_init(const struct vmcs *m, bool waits);
+bool vmcs_init_waits(const struct vmcs *m);
 /* VMCLEAR on the CPU that has used it: its data are in memory afterwards, the next entry is a VMLAUNCH. */
 void vmcs_forget(struct vmcs *m);
 /* Free the region. Precondition: vmcs_forget on the CPU that used it last. */

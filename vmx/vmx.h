@@ -92,6 +92,7 @@ enum intr_type { INTR_EXTERNAL = 0, INTR_NMI = 2, INTR_HW_EXCEPTION = 3, INTR_SW
 #define BLOCK_SMI BIT(2)
 #define BLOCK_NMI BIT(3)
 enum activity { ACTIVITY_ACTIVE, ACTIVITY_HLT, ACTIVITY_SHUTDOWN, ACTIVITY_WAIT_SIPI };
+#define VMX_MISC_ACTIVITY(state) BIT(5 + (state)) /* IA32_VMX_MISC: this one may be entered; not for ACTIVITY_ACTIVE */
 #define SEG_AR_UNUSABLE BIT(16)
 
 /* ---- basic exit reasons (SDM 3D, Appendix C) ---- */

@@ -38,6 +38,7 @@ u32 outer_features(void) { return features; }
 bool nested_delegates(const struct vm *of) { (void)of; return delegates; }
 bool nested_vmx_on(const struct vcpu *v) { return v->nested_base->vmx_on; }
 void hypercall_bind(u32 nr, const struct hc_entry *e) { assert_int_equal(nr, HC_EPT_PREMAP); premap_entry = e; }
+bool page_delegated(const struct vcpu *v) { return v->nested_base->assist && (features & NEST_FEAT_DELEGATE); }
 bool nested_offers_pages(const struct vm *vm) { (void)vm; return offered; }
 bool check_eptp(const struct nested_caps *c, u64 eptp) { (void)c; return !(eptp & BITS(11, 7)); }
 u16 vcpu_alloc_vpid(void) { return 1; }

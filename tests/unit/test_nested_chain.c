@@ -253,6 +253,111 @@ static void events_for_l1(void **state)
 	assert_true(l3_is_in());
 }
 
+/* ---- INIT and SIPI for L2's processor, which is L1's to say ---- */
+static void l1_says_init(void)
+{
+	page1->init = 1;
+	page1->clean &= ~NEST_GROUP_CONTROLS;
+	l1_resume();
+}
+
+static void init_for_l2(void **state)
+{
+	(void)state;
+	SLOT(page1, PROC_CONTROLS) |= PROC_RDTSC;
+	run_l3();
+	assert_true(L3_EXITS(.reason = XR_RDTSC)); /* L1's: L3 is suspended */
+	l1_says_init();
+	assert_true(l3_is_in());
+	vcpu.event = (struct vcpu_event){ GP_INFO, 0x10, 0 }; /* on its way into L3 */
+	nested_before_entry(&vcpu);
+	assert_true(l2_is_in());
+	assert_int_equal(REASON2, XR_INIT);
+	assert_int_equal(SLOT(page2, IDT_VECTORING_INFO), GP_INFO);
+	assert_int_equal(SLOT(page2, IDT_VECTORING_ERROR), 0x10);
+	assert_int_equal(page1->init, 0); /* L1 is told */
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	nested_before_entry(&vcpu);
+	assert_true(l3_is_in());
+	/* L2 is in VMX root operation: it waits for the next stay further in. */
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	assert_true(L2_EXITS(.reason = XR_RDTSC));
+	l1_says_init();
+	nested_before_entry(&vcpu);
+	assert_true(l2_is_in());
+	assert_int_equal(page1->init, 1);
+	assert_false(nested_fast_chain(&vcpu));
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_true(l3_is_in());
+	nested_before_entry(&vcpu);
+	assert_true(l2_is_in());
+	assert_int_equal(REASON2, XR_INIT);
+	assert_int_equal(page1->init, 0);
+	/* L1 takes it back. */
+	assert_true(L2_EXITS(.reason = XR_RDTSC));
+	l1_says_init();
+	assert_true(L2_EXITS(.reason = XR_RDTSC));
+	page1->init = 0;
+	page1->clean &= ~NEST_GROUP_CONTROLS;
+	l1_resume();
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	nested_before_entry(&vcpu);
+	assert_true(l3_is_in());
+}
+
+/* Whether a SIPI comes for L2's processor only L1 knows: it gets the entry, and all of L2's page with it. */
+static void wait_for_sipi_is_l1s(void **state)
+{
+	(void)state;
+	run_l3();
+	SET(GUEST_RIP, L3_RIP + 3);
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	struct nested *above = vcpu.nested_base->above;
+	SLOT(page2, GUEST_ACTIVITY) = ACTIVITY_WAIT_SIPI;
+	assert_false(nested_fast_chain(&vcpu));
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	expect_exit(XR_VMRESUME, 0);
+	assert_null(above->page);
+	assert_int_equal(page2->launched, 1);
+	assert_int_equal(page2->clean, 0);
+	assert_int_equal(SLOT(page2, GUEST_RIP), L3_RIP + 3);
+	SLOT(page1, GUEST_RIP) += 3; /* L1 has done it, and the SIPI has come */
+	SLOT(page2, GUEST_ACTIVITY) = ACTIVITY_ACTIVE;
+	l1_resume();
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_true(l3_is_in());
+	/* One that changes while we look at it is refused. */
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	SLOT(page2, GUEST_ACTIVITY) = ACTIVITY_WAIT_SIPI;
+	vcpu.nested = above;
+	nested_enter(&vcpu, false);
+	vcpu.nested = vcpu.nested_base;
+	assert_true(l2_is_in());
+	assert_int_equal(SLOT(page2, INSN_ERROR), INSN_ERR_CONTROLS);
+	assist2->vmcs_page = L1_RAM; /* another page, which is nowhere */
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_true(l2_is_in());
+}
+
+/* L1 has L2 itself wait: what is suspended further in waits with it. */
+static void l2_waits_for_sipi(void **state)
+{
+	(void)state;
+	SLOT(page1, PROC_CONTROLS) |= PROC_RDTSC;
+	run_l3();
+	assert_true(L3_EXITS(.reason = XR_RDTSC));
+	SLOT(page1, GUEST_ACTIVITY) = ACTIVITY_WAIT_SIPI;
+	vcpu.state = VCPU_RUNNABLE;
+	l1_resume();
+	assert_true(l2_is_in());
+	assert_int_equal(vcpu.state, VCPU_WAIT_SIPI);
+	assert_true(nested_take_sipi(&vcpu, 0x44));
+	expect_exit(XR_SIPI, 0x44);
+	SLOT(page1, GUEST_ACTIVITY) = ACTIVITY_ACTIVE;
+	l1_resume();
+	assert_true(l3_is_in());
+}
+
 /* ---- interrupts for L2, by L1's posting ---- */
 #define NOTIFICATION 0xe1
 static void virtual_interrupts(struct nest_vmcs_page *p, u64 vapic, u64 desc)
@@ -457,7 +562,8 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, start, machine_stop)
 	const struct CMUnitTest tests[] = {
-		TEST(straight_to_l2), TEST(shortest_way), TEST(l2_fails), TEST(not_to_be_had), TEST(l1_asks_for_it), TEST(events_for_l1), TEST(posted_for_l2),
+		TEST(straight_to_l2), TEST(shortest_way), TEST(l2_fails), TEST(not_to_be_had), TEST(l1_asks_for_it), TEST(events_for_l1), TEST(init_for_l2),
+		TEST(wait_for_sipi_is_l1s), TEST(l2_waits_for_sipi), TEST(posted_for_l2),
 		TEST(ept_violations), TEST(without_ept), TEST(bitmaps), TEST(forgetting), TEST(reset_in_l3), TEST(three_engines),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

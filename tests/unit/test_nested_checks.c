@@ -447,10 +447,11 @@ static void guest_rip_rflags(void **state)
 static void guest_non_register(void **state)
 {
 	(void)state;
-	for (u32 a = ACTIVITY_SHUTDOWN; a <= ACTIVITY_WAIT_SIPI + 1; a++)
-		BAD(GUEST, "activity state", f.GUEST_ACTIVITY = a);
+	BAD(GUEST, "activity state", f.GUEST_ACTIVITY = ACTIVITY_SHUTDOWN);
+	GOOD(GUEST, f.GUEST_ACTIVITY = ACTIVITY_WAIT_SIPI);
 	GOOD(GUEST, f.GUEST_ACTIVITY = ACTIVITY_HLT);
 	BAD(GUEST, "activity state", caps.misc &= ~BIT(6); f.GUEST_ACTIVITY = ACTIVITY_HLT);
+	BAD(GUEST, "event injected in wait-for-SIPI", f.GUEST_ACTIVITY = ACTIVITY_WAIT_SIPI; INJECT(INTR_NMI, 2, 0));
 	BAD(GUEST, "HLT at CPL 0", f.GUEST_ACTIVITY = ACTIVITY_HLT; f.GUEST_SS_SEL = 0x13; f.GUEST_CS_SEL = 0xb; f.GUEST_SS_AR |= 0x60;
 	    f.GUEST_CS_AR |= 0x60);
 	BAD(GUEST, "blocking by STI or MOV SS while not active", f.GUEST_ACTIVITY = ACTIVITY_HLT; f.GUEST_INTERRUPTIBILITY = BLOCK_MOV_SS);

@@ -145,7 +145,7 @@ static void capability_msrs(void **state)
 	u64 extras = PROC2_PML | PROC2_VMFUNC | PROC2_TSC_SCALING | PROC2_MBE | PROC2_SHADOW_VMCS | PROC2_XSAVES;
 	assert_int_equal(cap(&c, MSR_VMX_PROCBASED2) >> 32 & (extras | PROC2_EPT_VE | PROC2_ENCLS), extras);
 	assert_true(cap(&c, MSR_VMX_EPT_VPID) & EPT_CAP_AD);
-	assert_int_equal(cap(&c, MSR_VMX_MISC) & BITS(8, 6), BIT(6)); /* only HLT */
+	assert_int_equal(cap(&c, MSR_VMX_MISC) & BITS(8, 6), BIT(6) | BIT(8)); /* HLT, wait-for-SIPI */
 	assert_int_equal(FIELD_GET(BITS(9, 1), cap(&c, MSR_VMX_VMCS_ENUM)), 25);
 	assert_int_equal(cap(&c, MSR_VMX_VMFUNC), VMFUNC_EPTP_SWITCHING);
 	assert_false(nested_cap_msr(&c, MSR_VMX_VMFUNC + 1, &v));
@@ -161,12 +161,14 @@ static void capabilities_shrink(void **state)
 
 	hw.proc2.may = PROC2_EPT;
 	hw.use_proc2 = PROC2_EPT;
+	hw.misc = 0;
 	hw.posted = false;
 	hw.exit.must |= EXIT_SAVE_DEBUG;
 	nested_caps_make(&c, &hw, 36);
 	assert_int_equal(c.proc2.may, PROC2_EPT);
 	assert_int_equal(c.ept_vpid & EPT_CAP_INVVPID, 0);
 	assert_int_equal(c.pin.may & PIN_POSTED_INT, 0);
+	assert_int_equal(c.misc & BITS(8, 6), BIT(8)); /* is ours alone */
 	assert_true(c.exit.must & EXIT_SAVE_DEBUG);
 }
 

@@ -176,6 +176,81 @@ static void init(void **state)
 	assert_int_equal(requests, 0); /* the exit has taken it */
 }
 
+/* ---- wait-for-SIPI ---- */
+static void start_waiting(u32 timer)
+{
+	l1_prepare(BASE_EPT);
+	WRITE(PIN_CONTROLS, v12()->PIN_CONTROLS | PIN_EXT_INT | PIN_NMI | PIN_PREEMPTION_TIMER);
+	WRITE(EXIT_CONTROLS, v12()->EXIT_CONTROLS | EXIT_SAVE_PREEMPTION);
+	WRITE(PREEMPTION_TIMER, timer);
+	WRITE(GUEST_PENDING_DBG, BIT(12) | 1);
+	WRITE(GUEST_ACTIVITY, ACTIVITY_WAIT_SIPI);
+	vcpu.state = VCPU_RUNNABLE;
+	l1_launch();
+	assert_int_equal(vcpu.state, VCPU_WAIT_SIPI); /* the loop does not enter it */
+}
+
+/* Nothing but a SIPI ends it, and nothing of what came is lost. */
+static void wait_for_sipi(void **state)
+{
+	(void)state;
+	assert_false(nested_take_sipi(&vcpu, 0x12)); /* outside VMX operation: the processor starts */
+	start_waiting(1000);
+	vlapic_post(&vcpu, 0x55);
+	vcpu.nmi_pending = true;
+	assert_true(nested_take_init(&vcpu));
+	assert_true(l2_runs());
+	assert_int_equal(vcpu.state, VCPU_WAIT_SIPI);
+	model_tsc += 10 << 5;
+	assert_true(nested_take_sipi(&vcpu, 0x9a));
+	expect_exit(XR_SIPI, 0x9a);
+	assert_int_equal(vcpu.state, VCPU_RUNNABLE);
+	assert_int_equal(v12()->GUEST_ACTIVITY, ACTIVITY_WAIT_SIPI);
+	assert_int_equal(v12()->GUEST_RIP, env.guest_rip);
+	assert_int_equal(v12()->GUEST_PENDING_DBG, 0);
+	assert_in_range(v12()->PREEMPTION_TIMER, 989, 990);
+	assert_int_equal(v12()->EXIT_INTR_INFO & INTR_VALID, 0);
+	assert_true(vcpu.pi->control & PI_ON);
+	assert_true(vcpu.nmi_pending);
+	vcpu.nmi_pending = false; /* L1 has taken it */
+	WRITE(GUEST_ACTIVITY, ACTIVITY_WAIT_SIPI);
+	l1_resume();
+	nested_take_sipi(&vcpu, 1); /* the INIT that is blocked does not end it either */
+	expect_exit(XR_SIPI, 1);
+	WRITE(GUEST_ACTIVITY, ACTIVITY_ACTIVE);
+	l1_resume();
+	nested_before_entry(&vcpu); /* … but it comes now */
+	expect_exit(XR_INIT, 0);
+	assert_int_equal(v12()->GUEST_ACTIVITY, ACTIVITY_ACTIVE);
+	l1_resume();
+	nested_before_entry(&vcpu);
+	expect_exit(XR_EXTERNAL_INTERRUPT, 0);
+}
+
+static void wait_for_sipi_timer_over(void **state)
+{
+	(void)state;
+	start_waiting(1000);
+	model_tsc += 1 << 20;
+	assert_true(nested_take_sipi(&vcpu, 0));
+	expect_exit(XR_SIPI, 0);
+	assert_int_equal(v12()->PREEMPTION_TIMER, 0); /* has made no exit */
+}
+
+/* L2 that waits in another state ignores a SIPI: vmx/vcpu.c does not ask. And what may not go in. */
+static void wait_for_sipi_injection(void **state)
+{
+	(void)state;
+	l1_prepare(BASE_EPT);
+	WRITE(GUEST_ACTIVITY, ACTIVITY_WAIT_SIPI);
+	WRITE(ENTRY_INTR_INFO, NMI);
+	assert_int_equal(l1_run(exit_vmlaunch), ENTERED);
+	expect_exit(XR_ENTRY_GUEST_STATE | EXIT_REASON_ENTRY_FAILURE, 0);
+	WRITE(ENTRY_INTR_INFO, INTR_VALID | FIELD_PREP(INTR_TYPE, INTR_OTHER));
+	assert_int_equal(l1_run(exit_vmlaunch), ENTERED);
+	expect_exit(XR_ENTRY_GUEST_STATE | EXIT_REASON_ENTRY_FAILURE, 0);
+}
+
 /* ---- monitor trap ---- */
 static void monitor_trap(void **state)
 {
@@ -322,7 +397,8 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, machine_full, machine_stop)
 	const struct CMUnitTest tests[] = {
 		TEST(interrupt_exits), TEST(interrupt_exits_acknowledged), TEST(interrupt_goes_in), TEST(nmi_exits), TEST(nmi_exits_virtual),
-		TEST(nmi_goes_in), TEST(interrupted_delivery), TEST(init), TEST(monitor_trap), TEST(posted_by_l1s_vector), TEST(posted_pending),
+		TEST(nmi_goes_in), TEST(interrupted_delivery), TEST(init), TEST(wait_for_sipi), TEST(wait_for_sipi_timer_over),
+		TEST(wait_for_sipi_injection), TEST(monitor_trap), TEST(posted_by_l1s_vector), TEST(posted_pending),
 		TEST(posted_directly), TEST(posted_ends_hlt), TEST(nothing_while_l1_runs), TEST(rvi_of_l1),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

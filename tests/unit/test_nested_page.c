@@ -356,6 +356,66 @@ static void limit(void **state)
 	assert_false(HW(PIN_CONTROLS) & PIN_PREEMPTION_TIMER);
 }
 
+/* ---- what an outer that runs our L1's guests leaves to us ---- */
+static struct nest_vmcs_page *told(void) { return vcpu.vmcs01.page; }
+
+static void delegated_wait_for_sipi(void **state)
+{
+	struct nest_vmcs_page *p = start(BASE_EPT);
+
+	(void)state;
+	outer_has = NEST_FEAT_DELEGATE;
+	SLOT(p, GUEST_ACTIVITY) = ACTIVITY_WAIT_SIPI;
+	SLOT(p, GUEST_INTERRUPTIBILITY) = BLOCK_STI; /* no */
+	assert_int_equal(l1_run(exit_vmlaunch), ENTERED);
+	assert_int_equal(SLOT(p, EXIT_REASON), XR_ENTRY_GUEST_STATE | EXIT_REASON_ENTRY_FAILURE);
+	assert_null(vcpu.nested->page); /* whoever comes next finds all in the page */
+	assert_int_equal(p->launched, 0);
+	assert_int_equal(p->clean, 0);
+	SLOT(p, GUEST_INTERRUPTIBILITY) = 0;
+	l1_launch();
+	assert_ptr_equal(vcpu.nested->page, p);
+	assert_true(nested_take_sipi(&vcpu, 0x21));
+	assert_int_equal(SLOT(p, EXIT_REASON), XR_SIPI);
+	assert_int_equal(SLOT(p, EXIT_QUALIFICATION), 0x21);
+	assert_int_equal(SLOT(p, GUEST_ACTIVITY), ACTIVITY_WAIT_SIPI);
+	assert_null(vcpu.nested->page);
+	assert_int_equal(p->launched, 1);
+}
+
+/* An INIT that is blocked is told to an outer that can make it an exit; it says when it has. */
+static void delegated_init(void **state)
+{
+	struct nest_vmcs_page *p = start(BASE_EPT);
+
+	(void)state;
+	outer_has = NEST_FEAT_DELEGATE;
+	told()->clean = NEST_GROUPS_ALL;
+	assert_true(nested_take_init(&vcpu));
+	assert_int_equal(told()->init, 1);
+	assert_int_equal(told()->clean & NEST_GROUP_CONTROLS, 0);
+	l1_launch(); /* this one is ours */
+	nested_before_entry(&vcpu);
+	assert_int_equal(SLOT(p, EXIT_REASON), XR_INIT);
+	assert_int_equal(told()->init, 0);
+	assert_true(nested_take_init(&vcpu));
+	told()->init = 0; /* the outer's */
+	l1_resume();
+	nested_before_entry(&vcpu);
+	assert_true(l2_runs());
+	L2_EXITS(.reason = XR_CPUID);
+	assert_true(nested_take_init(&vcpu));
+	told()->init = 0;
+	assert_int_equal(hc_assist(~0ull), 0);
+	assert_int_equal(l1_run(exit_vmxoff), SUCCEEDED);
+	assert_int_equal(requests, 0);
+	l1_vmxon();
+	assert_true(nested_take_init(&vcpu));
+	assert_int_equal(l1_run(exit_vmxoff), SUCCEEDED); /* nobody has taken it */
+	assert_int_equal(requests, VCPU_REQ_INIT);
+	assert_int_equal(told()->init, 0);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, machine_full, machine_stop)
@@ -363,6 +423,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(enters_and_exits), BOTH(fields_are_cut), BOTH(refused), BOTH(instructions), BOTH(pae_guest_pdptes), TEST(hypercall),
 		TEST(who_delegates), BOTH(back_and_forth), BOTH(not_the_shortest_way), BOTH(ept_violations), BOTH(limit),
+		BOTH(delegated_wait_for_sipi), { "delegated_init", delegated_init, machine_in_memory, machine_stop, NULL },
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
