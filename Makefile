@@ -38,12 +38,12 @@ NIC_SRCS := nic/ecp.c nic/ecp_link.c nic/etag.c nic/extender.c nic/lldp.c nic/ll
 	nic/uplink.c nic/upstream_dev.c nic/virtq_dev.c \
 	nic/vnet.c nic/vnet_ctrl.c nic/vnet_msix.c nic/vnet_pci.c nic/vnet_regs.c nic/vnet_rx.c nic/vnet_tx.c
 GUEST_SRCS := guest/start.S guest/main.c \
-	guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
+	guest/lib/ap.c guest/lib/ap_page.S guest/lib/clock.c guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c \
 	guest/net/ip.c guest/net/net.c guest/net/pci.c guest/net/plugin_load.c guest/net/port.c guest/net/shell.c \
 	guest/net/shell_dev.c guest/net/shell_emu.c guest/net/shell_switch.c guest/net/shell_vf.c guest/net/virtio_plugin.c \
 	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/cycle.c guest/work/die.c \
-	guest/work/echo.c guest/work/end.c guest/work/exits.c guest/work/inject.c guest/work/inner.c \
+	guest/work/echo.c guest/work/end.c guest/work/exits.c guest/work/inject.c guest/work/inner.c guest/work/inner_sipi.c \
 	guest/work/inner_loop.S guest/work/modes.S guest/work/ping.c guest/work/smp.c \
 	guest/work/smp_irq.c guest/work/smp_post.c guest/work/state.c guest/work/states.c guest/work/switch.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_page.c \
 	guest/work/torture_post.c guest/work/torture_vmx.c \

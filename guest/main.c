@@ -41,6 +41,7 @@ static const struct work works[] = {
 	{ "tscloop", work_tscloop, "loop of known length against the TSC" },
 	{ "exits", work_exits, "one kind of exit many times" },
 	{ "inner", work_inner, "be a hypervisor with a guest: what its exits cost" },
+	{ "inner-sipi", work_inner_sipi, "the same on two vCPUs: its guest waits for a SIPI, gets an INIT" },
 	{ "torture", work_torture, "hypercalls and instructions that must fail" },
 	{ "torture-nic", work_torture_nic, "NIC calls and registers that must fail" },
 	{ "torture-post", work_torture_post, "nonsense in a descriptor of self-armed posting" },

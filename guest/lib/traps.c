@@ -37,7 +37,7 @@ static u8 double_fault_stack[4096] __aligned_to(16);
 static u8 ring0_stack[8192] __aligned_to(16); /* for traps from CPL 3 */
 static struct { irq_handler fn; void *arg; } handlers[256];
 static u64 nr_taken, nr_unbound, nr_empty;
-static bool nmi_expected;
+static bool nmi_awaited;
 
 static struct idt_gate gate_make(u64 target, u8 ist)
 {
@@ -93,7 +93,8 @@ void irq_bind(u8 vector, irq_handler fn, void *arg)
 	WRITE_ONCE(handlers[vector].fn, fn);
 }
 
-void nmi_expect(void) { WRITE_ONCE(nmi_expected, true); }
+bool nmi_expected(void) { return READ_ONCE(nmi_awaited); }
+void nmi_expect(void) { WRITE_ONCE(nmi_awaited, true); }
 
 u64 irq_taken(void) { return READ_ONCE(nr_taken); }
 u64 irq_unbound(void) { return READ_ONCE(nr_unbound); }
@@ -185,8 +186,8 @@ void trap_handle(struct trap_frame *f)
 		irq_handle(vector);
 	} else if (fault_resume_rsp && vector != VEC_DF && vector != VEC_NMI && vector != VEC_MC) {
 		fault_leave(f, vector);
-	} else if (vector == VEC_NMI && READ_ONCE(nmi_expected)) {
-		WRITE_ONCE(nmi_expected, false);
+	} else if (vector == VEC_NMI && READ_ONCE(nmi_awaited)) {
+		WRITE_ONCE(nmi_awaited, false);
 	} else {
 		dump_frame(f, vector);
 		nest_exit(EXIT_EXCEPTION);

@@ -30,6 +30,8 @@ u32 apic_id(void);
 void irq_bind(u8 vector, irq_handler fn, void *arg);
 /* The next NMI, on whatever vCPU, is no failure. */
 void nmi_expect(void);
+/* It has not come yet. */
+bool nmi_expected(void);
 /* Interrupts taken so far; of these, by nobody's vector. */
 u64 irq_taken(void);
 u64 irq_unbound(void);

@@ -306,21 +306,25 @@ static void vmreads(u64 n)
 
 static u32 check(bool ok, const char *what) { return work_check(ok, name_of(what)); }
 
-static u32 all_kinds(u64 n, bool premap)
+static u32 prepare(void)
 {
-	u32 failed = 0;
-
 	in.run = (struct inner_run){ .page = in.page, .launch = 1 };
 	in.refused = false;
 	make_ept();
 	put_controls();
 	put_state();
-	failed += check(!in.refused, "vmcs");
+	return check(!in.refused, "vmcs");
+}
+
+static u32 all_kinds(u64 n, u32 features)
+{
+	u32 failed = 0;
+
 	failed += check(!reflected("vmcall", inner_guest_vmcall, 0, XR_VMCALL, INNER_LEN_VMCALL, n), "vmcall");
 	failed += check(!reflected("violation", inner_guest_load, in.block + BLOCK_LAST, XR_EPT_VIOLATION, INNER_LEN_LOAD, n), "violation");
 	failed += check(!touched("fill"), "fill");
 	failed += check(!cold(), "cold");
-	if (premap)
+	if (features & NEST_FEAT_PREMAP)
 		failed += premapped();
 	if (!in.by_page)
 		vmreads(n);
@@ -367,9 +371,9 @@ static void report(void)
 		       (ull)shown[i].count, (ull)shown[i].ticks, (ull)shown[i].own);
 }
 
-u32 work_inner(const struct cmdline *c)
+u32 inner_session(u32 (*fn)(u64 n, u32 features), u64 n)
 {
-	u64 n = cmdline_u64(c, "count", 1000), cr4 = read_cr4(), page;
+	u64 cr4 = read_cr4(), page;
 	struct nest nest;
 	u32 failed;
 
@@ -377,18 +381,41 @@ u32 work_inner(const struct cmdline *c)
 	if (!(cpuid(1, 0).ecx & BIT(5)) || !allocate() || !vmx_on())
 		return work_check(false, "inner-vmx-on");
 	page = (u64)in.page;
-	failed = all_kinds(n, nest.features & NEST_FEAT_PREMAP);
+	failed = prepare() + fn(n, nest.features);
 	if (nest.features & NEST_FEAT_VMCS_PAGE) {
 		in.by_page = true;
 		failed += work_check_result(nest_call(HC_VMX_ASSIST, (u64)in.assist, 0, 0, 0), 0, "inner-assist");
-		failed += all_kinds(n, nest.features & NEST_FEAT_PREMAP);
+		failed += prepare() + fn(n, nest.features);
 		in.assist->vmcs_page = NEST_VMCS_NONE;
 		failed += work_check(!vmx_vmclear(&page), "inner-page-clear");
 		nest_call(HC_VMX_ASSIST, ~0ull, 0, 0, 0);
 	}
 	failed += work_check(!vmx_vmxoff(), "inner-vmx-off");
 	write_cr4(cr4);
+	return failed;
+}
+
+u32 work_inner(const struct cmdline *c)
+{
+	u32 failed = inner_session(all_kinds, cmdline_u64(c, "count", 1000));
+
 	nest_phase(PHASE_END);
 	report();
 	return failed;
 }
+
+/* ---- for other workloads ---- */
+void inner_put(u64 field, u64 value) { put((enum vmcs_field)field, value); }
+
+u64 inner_get(u64 field)
+{
+	u64 value = 0;
+
+	if (in.by_page)
+		return in.page->field[NEST_VMCS_SLOT(field)];
+	in.refused |= vmx_vmread(field, &value) != 0;
+	return value;
+}
+
+u32 inner_start(const void *code, u64 reason, u64 skip, u64 count) { return run(code, 0, 0, reason, skip, count); }
+const char *inner_name(const char *kind) { return name_of(kind); }

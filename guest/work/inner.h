@@ -55,11 +55,20 @@ u32 inner_run(struct inner_run *r);
 /* HOST_RIP: with a VMCS region, with a VMCS page. */
 extern u8 inner_exit_region[], inner_exit_page[];
 /* Code of its guest: VMCALL for ever; a load from (RDI) for ever; RCX loads, one page after the other, then VMCALL for ever. */
-extern u8 inner_guest_vmcall[], inner_guest_load[], inner_guest_touch[];
+extern u8 inner_guest_vmcall[], inner_guest_load[], inner_guest_touch[], inner_guest_spin[]; /* the last one: nothing, for ever */
 #define INNER_LEN_VMCALL 3
 #define INNER_LEN_LOAD 2
 /* n times VMREAD of the field. */
 void inner_vmread(u64 n, u64 field);
+
+/* ---- inner.c, for other workloads with such a guest ---- */
+/* In VMX operation, fn with a VMCS region and, where the level below has them, with a VMCS page. Returns how many checks failed. */
+u32 inner_session(u32 (*fn)(u64 n, u32 features), u64 n);
+/* Within fn: a field; the guest from this code on until it has had count exits for the reason; a check's name, which lives until the next. */
+void inner_put(u64 field, u64 value);
+u64 inner_get(u64 field);
+u32 inner_start(const void *code, u64 reason, u64 skip, u64 count);
+const char *inner_name(const char *kind);
 #endif
 
 #endif

@@ -118,7 +118,7 @@ inner_vmread:
 	jnz	inner_vmread
 	ret
 
-	.globl inner_guest_vmcall, inner_guest_load, inner_guest_touch
+	.globl inner_guest_vmcall, inner_guest_load, inner_guest_touch, inner_guest_spin
 inner_guest_vmcall:
 	vmcall
 	jmp	inner_guest_vmcall
@@ -131,4 +131,7 @@ inner_guest_touch:
 	decq	%rcx
 	jnz	inner_guest_touch
 	jmp	inner_guest_vmcall
+inner_guest_spin:
+	pause
+	jmp	inner_guest_spin
 	.section .note.GNU-stack,"",@progbits

@@ -27,6 +27,7 @@ u32 work_state(const struct cmdline *c);
 u32 work_tscloop(const struct cmdline *c);
 u32 work_exits(const struct cmdline *c);
 u32 work_inner(const struct cmdline *c);
+u32 work_inner_sipi(const struct cmdline *c);
 u32 work_torture(const struct cmdline *c);
 u32 work_torture_nic(const struct cmdline *c);
 u32 work_torture_post(const struct cmdline *c);

@@ -2,9 +2,10 @@
  * Every exit reason that a guest's instruction or exception can reach, with qualification, instruction length and
  * information (SDM 3C, VM Exits: Recording VM-Exit Information and Updating VM-Entry Control Fields).
  *
- * Exit 3 (INIT) is in events.c. Not reached, and why: 4 SIPI (no activity state wait-for-SIPI is offered), 5 and 6 SMI and 17 RSM (no SMM),
- * 11 GETSEC (no SMX: CR4.SMXE cannot be set), 35 and 38 and 42 do not exist, 41 machine check at entry, 60 ENCLS and 66
- * SPP, 65 PCONFIG, 67 UMWAIT, 68 TPAUSE (the processor has none of them).
+ * Exit 3 (INIT) is in events.c, 4 (SIPI) in sipi.c. Not reached, and why: 5 and 6 SMI and 17 RSM (no SMM), 11 GETSEC (no SMX: CR4.SMXE
+ * cannot be set), 35 and 38 and 42 do not exist, 41 machine check at entry, 60 ENCLS and 66 SPP, 65 PCONFIG, 67 UMWAIT, 68 TPAUSE (the
+ * processor has none of them), 63 XSAVES and 64 XRSTORS (they exit by bits of IA32_XSS, and the processor has no supervisor state: 0 is
+ * its only value).
  */
 #include "tests/conform/exits.h"
 
@@ -29,7 +30,7 @@ static bool has_length(u32 reason, u64 intr)
 
 	switch (reason) {
 	case XR_EXCEPTION_NMI: return (intr & INTR_VALID) && (type == INTR_SW_EXCEPTION || type == INTR_PRIV_SW_EXCEPTION);
-	case XR_EXTERNAL_INTERRUPT: case XR_TRIPLE_FAULT: case XR_INTERRUPT_WINDOW: case XR_NMI_WINDOW: case XR_MTF:
+	case XR_EXTERNAL_INTERRUPT: case XR_TRIPLE_FAULT: case XR_INIT: case XR_SIPI: case XR_INTERRUPT_WINDOW: case XR_NMI_WINDOW: case XR_MTF:
 	case XR_TPR_BELOW_THRESHOLD: case XR_EPT_VIOLATION: case XR_EPT_MISCONFIG: case XR_PREEMPTION_TIMER: case XR_APIC_ACCESS:
 	case XR_VIRTUALIZED_EOI: case XR_APIC_WRITE: case XR_PML_FULL:
 		return false;

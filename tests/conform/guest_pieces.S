@@ -103,6 +103,7 @@ g_\name:
 	piece sti_hlt;	sti; hlt; done
 	piece eoi;	movl $0x80b, %ecx; xorl %eax, %eax; xorl %edx, %edx; wrmsr; nop; done
 	piece self_nmi;	movl $0x830, %ecx; movl $0x4400, %eax; xorl %edx, %edx; wrmsr; 1: jmp 1b
+	piece count;	1: pause; cmpl $2, (%rsi); jb 1b; vmcall
 	piece self_init; movl $0x830, %ecx; movl $0x4500, %eax; wrmsr; 1: jmp 1b
 	piece cr8_nop;	movq %rax, %cr8; nop; done
 	piece store32;	movl %eax, (%rsi); nop; done

@@ -41,6 +41,7 @@ static const struct { const char *name; void (*run)(u32 every); const char *opti
 	{ "steps", group_steps, "rows" },
 	{ "translate", group_translate, "rows" },
 	{ "random", group_random, "blocks" },
+	{ "sipi", group_sipi, "rows" },
 };
 
 static struct boot boot;

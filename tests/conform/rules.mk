@@ -6,9 +6,9 @@ CONFORM_SRCS := tests/conform/multiboot1.S tests/conform/pieces.S tests/conform/
 	tests/conform/world.S tests/conform/world.c tests/conform/entry.c $(CONFORM_VECTORS) \
 	tests/conform/guest_pieces.S tests/conform/exits.c tests/conform/exits_cr.c tests/conform/exits_vmx.c \
 	tests/conform/exits_memory.c tests/conform/exits_other.c \
-	tests/conform/events.c tests/conform/events_features.c tests/conform/steps.c tests/conform/translate.c \
+	tests/conform/events.c tests/conform/events_features.c tests/conform/sipi.c tests/conform/steps.c tests/conform/translate.c \
 	tests/conform/random.c tests/conform/random_state.c tests/conform/validate.c
-CONFORM_GUEST := guest/start.S guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
+CONFORM_GUEST := guest/start.S guest/lib/ap.c guest/lib/ap_page.S guest/lib/cmdline.c guest/lib/console.c guest/lib/mbi.c guest/lib/memory.c guest/lib/nest.c \
 	guest/lib/stubs.S guest/lib/syscalls.c guest/lib/traps.c
 CONFORM_OBJS = $(call objects,$(CONFORM_GUEST) $(CONFORM_SRCS))
 

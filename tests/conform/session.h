@@ -38,6 +38,7 @@ void group_events(u32 sample);
 void group_steps(u32 sample);
 void group_translate(u32 sample);
 void group_random(u32 sample);
+void group_sipi(u32 sample);
 void insn_operands(void); /* part of group_insn, in VMX operation with vmcs_a current */
 
 #endif

@@ -54,14 +54,18 @@ CAUSES = [
     ("fields/encodings-2[8c]00=", NESTED, "loading IA32_PERF_GLOBAL_CTRL is not offered"),
     ("exits/ept-*=", NESTED, "advanced information on EPT violations is not offered"),
     ("entry/ctl.ve-info.*", NESTED, "#VE is not offered"),
-    ("entry/guest.activity=", NESTED, "shutdown and wait-for-SIPI are not offered: vectors more"),
+    ("entry/guest.activity=", NESTED, "shutdown is not offered: a vector more"),
     ("entry/guest.activity.shutdown-event", NESTED, "the shutdown activity state is not offered"),
-    ("entry/guest.activity.sipi-event", NESTED, "the wait-for-SIPI activity state is not offered"),
 ]
 # Causes on a processor without a feature.
 CAUSES_WITHOUT = {
     "vpid": [("insn/invvpid/*", BARE, "Bochs executes INVVPID on a processor without VPID")],
 }
+# Causes with more than one CPU, which group sipi needs.
+CAUSES_SMP = [
+    ("sipi/state-kept", BARE, "Bochs saves the wait-for-SIPI state as active"),
+    ("sipi/nmi-after-exit", BARE, "Bochs leaves NMIs blocked behind the exit by a SIPI, until an IRET"),
+]
 # Faults found and not mended yet, as above. They are printed at every run.
 OPEN = []
 
@@ -106,17 +110,18 @@ def make_iso(folder, words, loader):
     return iso
 
 
-def bare_lines(words, model, loader="multiboot2", echo=None, without=()):
+def bare_lines(words, model, loader="multiboot2", echo=None, without=(), cpus=1):
     """Console lines of a run on the bare machine; from the cache if nothing has changed."""
     elf = paths.built("conform.elf", "the conformance tests").read_bytes()
-    key = hashlib.sha256(b"\0".join([elf, words.encode(), model.encode(), loader.encode(), *map(str.encode, without)])).hexdigest()[:16]
+    key = hashlib.sha256(b"\0".join([elf, words.encode(), model.encode(), loader.encode(), *map(str.encode, without), *([b"cpus"] * (cpus - 1))])).hexdigest()[:16]
     folder = paths.BUILD / "conform"
     kept = folder / f"{key}.txt"
     if kept.exists():
         return kept.read_text().splitlines()
     folder.mkdir(parents=True, exist_ok=True)
     iso = make_iso(folder / key, words, loader)
-    bare = options.Options(kind="bochs", iso=str(iso), firmware="bios", cpu_model=model, without=list(without), memory=512)
+    bare = options.Options(kind="bochs", iso=str(iso), firmware="bios", cpu_model=model, without=list(without), memory=512,
+                           cpus=cpus)
     with Machine(bare, folder / key / "run", echo) as m:
         code = m.wait(300)
         lines = list(m.lines)
@@ -180,9 +185,9 @@ def check(m):
     nested = Result(m.lines)
     assert nested.total, f"expected the guest's last line, saw exit code {code} after {m.last_line()}"
     assert nested.complete(), f"expected {nested.total} lines, saw {len(nested.lines)}"
-    bare = Result(bare_lines(spec.get("cmdline", ""), m.options.cpu_model, without=m.options.without))
+    bare = Result(bare_lines(spec.get("cmdline", ""), m.options.cpu_model, without=m.options.without, cpus=m.options.cpus))
     assert bare.complete(), f"expected {bare.total} lines on the bare machine, saw {len(bare.lines)}"
-    wrong, used = compare(bare, nested, causes_without(m.options.without))
+    wrong, used = compare(bare, nested, causes_without(m.options.without) + (CAUSES_SMP if m.options.cpus > 1 else []))
     words = [word for word, _ in nested.lines.values()]
     print(f"     conform: {len(words)} lines, {words.count('PASS')} PASS, {words.count('FAIL')} FAIL, {words.count('SKIP')} SKIP, "
           f"{len(used)} causes", flush=True)
@@ -203,8 +208,9 @@ if __name__ == "__main__":
     parser.add_argument("--model", default="corei7_skylake_x")
     parser.add_argument("--loader", default="multiboot2")
     parser.add_argument("--without", action="append", default=[], choices=options.FEATURES)
+    parser.add_argument("--cpus", type=int, default=1)
     parser.add_argument("words", nargs="*")
     arguments = parser.parse_args()
     for shown in bare_lines(" ".join(arguments.words), arguments.model, arguments.loader, lambda text: print(text, flush=True),
-                            arguments.without):
+                            arguments.without, arguments.cpus):
         pass

@@ -447,7 +447,6 @@ static void guest_rip_rflags(void **state)
 static void guest_non_register(void **state)
 {
 	(void)state;
-	BAD(GUEST, "activity state", f.GUEST_ACTIVITY = ACTIVITY_SHUTDOWN);
 	GOOD(GUEST, f.GUEST_ACTIVITY = ACTIVITY_WAIT_SIPI);
 	GOOD(GUEST, f.GUEST_ACTIVITY = ACTIVITY_HLT);
 	BAD(GUEST, "activity state", caps.misc &= ~BIT(6); f.GUEST_ACTIVITY = ACTIVITY_HLT);
