@@ -121,7 +121,8 @@ static void vpids(void)
 	table[0] = (u64)data[1] | PTE;
 	report_u64("no-vpid-moved", loaded(BASE_LONG, 0), 11); /* entry and exit have invalidated */
 	guest_pd[HOLE >> 21] = entry;
-	invvpid(2, 0, 0);
+	if (may_proc2(&env, PROC2_VPID))
+		invvpid(2, 0, 0);
 }
 
 /* The guest changes its own table and invalidates; nobody wants to know of either. */
