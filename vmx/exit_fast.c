@@ -37,8 +37,9 @@ static __inline_always u64 get(bool memory, enum vmcs_field f) { return memory ?
 static __inline_always bool advance(bool memory)
 {
 	u64 rip = get(memory, VMCS_GUEST_RIP), next = rip + get(memory, VMCS_EXIT_INSN_LEN);
+	u64 blocking = get(memory, VMCS_GUEST_INTERRUPTIBILITY), flags = get(memory, VMCS_GUEST_RFLAGS);
 
-	if ((rip ^ next) >> 32 || get(memory, VMCS_GUEST_INTERRUPTIBILITY) || (get(memory, VMCS_GUEST_RFLAGS) & RFLAGS_TF))
+	if ((rip ^ next) >> 32 | blocking | (flags & RFLAGS_TF))
 		return false;
 	if (memory)
 		vmwrite_memory(VMCS_GUEST_RIP, next);
@@ -52,7 +53,7 @@ static __inline_always bool fast_cpuid(struct vcpu *v, bool memory)
 	u32 leaf = (u32)v->gpr[GPR_RAX], subleaf = (u32)v->gpr[GPR_RCX];
 	const struct cpuid_answer *a = slot_of(v, leaf);
 
-	if (a->leaf != leaf || (subleaf & a->mask) != a->subleaf || --v->fast_left <= 0 || !advance(memory))
+	if (a->leaf != leaf || (subleaf & a->mask) != a->subleaf || --v->fast_left < 0 || !advance(memory))
 		return false;
 	v->gpr[GPR_RAX] = a->r.eax;
 	v->gpr[GPR_RBX] = a->r.ebx;
@@ -70,22 +71,17 @@ static __inline_always bool fast(struct vcpu *v, u64 reason, bool memory)
 	return reason == XR_VMRESUME && nested_fast_resume(v);
 }
 
-u64 *exit_fast(u64 *gpr)
+bool exit_fast(u64 *gpr)
 {
 	struct vcpu *v = container_of(gpr, struct vcpu, gpr[0]);
 
-	if (vmcs_in_memory)
-		return fast(v, vmread_memory(VMCS_EXIT_REASON), true) ? gpr : NULL;
-	return fast(v, vmread(VMCS_EXIT_REASON), false) ? gpr : NULL;
+	return vmcs_in_memory ? fast(v, vmread_memory(VMCS_EXIT_REASON), true) : fast(v, vmread(VMCS_EXIT_REASON), false);
 }
 
-u64 *exit_fast_nested(u64 *gpr)
+bool exit_fast_nested(u64 *gpr)
 {
 	struct vcpu *v = container_of(gpr, struct vcpu, gpr[0]);
-
 	u32 reason = (u32)vmread(VMCS_EXIT_REASON);
 
-	if (reason == XR_VMRESUME && nested_fast_chain(v))
-		return gpr;
-	return nested_fast_reflect(v, reason) ? gpr : NULL;
+	return (reason == XR_VMRESUME && nested_fast_chain(v)) || nested_fast_reflect(v, reason);
 }

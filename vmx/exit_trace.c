@@ -42,13 +42,13 @@ static void exit_trace(struct vcpu *v, u32 inner)
 	trace_put(&v->core, TRACE_EXIT, inner, reason | access << 8, vmread(VMCS_GUEST_RIP), subject(v, reason));
 }
 
-u64 *exit_fast_traced(u64 *gpr)
+bool exit_fast_traced(u64 *gpr)
 {
 	exit_trace(container_of(gpr, struct vcpu, gpr[0]), 0);
 	return exit_fast(gpr);
 }
 
-u64 *exit_fast_nested_traced(u64 *gpr)
+bool exit_fast_nested_traced(u64 *gpr)
 {
 	struct vcpu *v = container_of(gpr, struct vcpu, gpr[0]);
 	const struct nested *n = v->nested;
@@ -56,10 +56,10 @@ u64 *exit_fast_nested_traced(u64 *gpr)
 
 	exit_trace(v, n->height + 1);
 	if (!exit_fast_nested(gpr))
-		return NULL;
+		return false;
 	if (v->loaded == n->vmcs01) /* else it was an entry, further inward */
 		trace_put(&v->core, TRACE_REFLECT, n->height, f->EXIT_REASON & 0xffff, f->EXIT_QUALIFICATION, f->EXIT_INTR_INFO);
-	return gpr;
+	return true;
 }
 
 void exit_trace_inject(const struct vcpu *v)

@@ -22,7 +22,7 @@ bool nested_fast_resume(struct vcpu *v)
 {
 	struct nested *n = v->nested;
 
-	if (!n || !n->page || !n->entered || --v->fast_left <= 0 || !quiet(v, n) || !insn_in_plain_mode(v))
+	if (!n || !n->page || !n->entered || --v->fast_left < 0 || !quiet(v, n) || !insn_in_plain_mode(v))
 		return false;
 	page_collect(v);
 	if (n->suspended || !n->page || !n->launched12 || !nested_unchanged(n) || n->v12.ENTRY_MSR_LOAD_COUNT || (n->below && !nested_host_steady(n)))
@@ -62,7 +62,7 @@ static bool fast_ept(struct vcpu *v)
 {
 	struct nested *n = v->nested;
 
-	if (!n->ept || --v->fast_left <= 0 || !quiet(v, n) || n->activity02 != ACTIVITY_ACTIVE ||
+	if (!n->ept || --v->fast_left < 0 || !quiet(v, n) || n->activity02 != ACTIVITY_ACTIVE ||
 	    (exit_field(VMCS_IDT_VECTORING_INFO) & INTR_VALID))
 		return false;
 	u64 q = exit_field(VMCS_EXIT_QUALIFICATION), gpa = exit_field(VMCS_GUEST_PHYSICAL_ADDR);
@@ -90,7 +90,7 @@ bool nested_fast_reflect(struct vcpu *v, u32 reason)
 
 	if (reason == XR_EPT_VIOLATION)
 		return fast_ept(v);
-	if (reason >= 64 || !(BIT(reason) & NESTED_FAST_REASONS) || --v->fast_left <= 0 || !quiet(v, n) || !plain_reflection(n) ||
+	if (reason >= 64 || !(BIT(reason) & NESTED_FAST_REASONS) || --v->fast_left < 0 || !quiet(v, n) || !plain_reflection(n) ||
 	    !nested_l1_wants(v, reason))
 		return false;
 	if ((n->above || n->delegate != NEST_VMCS_NONE) && (BIT(reason) & NESTED_VMX_REASONS))

@@ -367,7 +367,10 @@ static inline bool nested_host_steady(const struct nested *n)
 }
 /* The exit is L1's by vmcs12. vmcs02 loaded. */
 bool nested_l1_wants(struct vcpu *v, u32 reason);
-/* Exits that nobody but L1 can want, if L1 wants them, and that interrupt no delivery of an event. */
+/*
+ * Exits that nobody but L1 can want, if L1 wants them, and that interrupt no delivery of an event. Whether it wants them says no register
+ * but RCX (vmx/exit_family.h, exit_fast).
+ */
 #define NESTED_FAST_REASONS (BIT(XR_CPUID) | BIT(XR_HLT) | BIT(XR_INVLPG) | BIT(XR_RDTSC) | BIT(XR_VMCALL) | BIT(XR_VMCLEAR) | \
 			     BIT(XR_VMLAUNCH) | BIT(XR_VMPTRLD) | BIT(XR_VMPTRST) | BIT(XR_VMREAD) | BIT(XR_VMRESUME) | \
 			     BIT(XR_VMWRITE) | BIT(XR_VMXOFF) | BIT(XR_VMXON) | BIT(XR_IO) | BIT(XR_RDMSR) | BIT(XR_WRMSR) | \

@@ -67,7 +67,7 @@ struct cpuid_answer { u32 leaf, subleaf, mask, unused; struct cpuid_regs r; };
 
 struct vcpu {
 	struct vcpu_core core;       /* first */
-	u64 gpr[NR_GPR];             /* VMCS HOST_RSP points behind it: vmx_enter.S pushes the guest's registers here */
+	u64 gpr[NR_GPR];             /* VMCS HOST_RSP points into it: vmx_enter.S pushes the guest's registers here */
 	struct vmcs vmcs01;
 	struct vmcs *loaded;         /* &vmcs01 or &nested->vmcs02 */
 	u32 state;                   /* enum vcpu_state, atomic */

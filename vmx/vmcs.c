@@ -114,7 +114,7 @@ void vmcs_write_host_state(struct vcpu *v)
 	vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
 	vmwrite(VMCS_HOST_PAT, rdmsr(MSR_PAT));
 	vmwrite(VMCS_HOST_EFER, rdmsr(MSR_EFER));
-	vmwrite(VMCS_HOST_RSP, (u64)&v->gpr[NR_GPR]);
+	vmwrite(VMCS_HOST_RSP, (u64)&v->gpr[GPR_R12]);
 	vmwrite(VMCS_HOST_RIP, (u64)(trace_on ? vmx_exit_entry_traced : vmx_exit_entry));
 }
 

@@ -274,7 +274,7 @@ static void not_the_shortest_way(void **state)
 
 	(void)state;
 #define REFUSED(set, unset) do { set; assert_false(nested_fast_resume(&vcpu)); assert_false(l2_runs()); unset; } while (0)
-	REFUSED(vcpu.fast_left = 1, vcpu.fast_left = FAST_RUN); /* one in many takes the loop */
+	REFUSED(vcpu.fast_left = 0, vcpu.fast_left = FAST_RUN); /* one in many takes the loop */
 	REFUSED(vcpu.nmi_pending = true, vcpu.nmi_pending = false);
 	REFUSED(vcpu.pi->control = PI_ON, vcpu.pi->control = 0);
 	REFUSED(vlapic.stale = true, vlapic.stale = false);
@@ -294,7 +294,7 @@ static void not_the_shortest_way(void **state)
 	L2_EXITS(.reason = XR_CPUID);
 	assert_true(nested_fast_resume(&vcpu));
 	assert_false(fast_exit(XR_EXCEPTION_NMI, 0, 0));
-	vcpu.fast_left = 1;
+	vcpu.fast_left = 0;
 	assert_false(fast_exit(XR_CPUID, 0, 0));
 	vcpu.fast_left = FAST_RUN;
 	ASSIST->flags = 0;
