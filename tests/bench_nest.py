@@ -17,6 +17,35 @@ KINDS = (("vmcall", "exit handed to the hypervisor, which reads 8 fields and wri
          ("vmread", "VMREAD by the hypervisor"))
 FORMS = (("VMCS page", "page", {}), ("VMCS shadowing", "region", {}), ("without either", "region", {"cpu_model": "corei7_ivy_bridge_3770k"}))
 DEEP = {"memory": 1536}
+# What the rows must not exceed: how the section begins, the label, a limit for each number of the row, None for one without.
+TARGETS = (
+    ("instructions of the outermost level for one exit, exit and entry", "CPUID of its guest, less an empty round", (110,)),
+    ("instructions of the outermost level for one exit of its guest's", KINDS[0][1], (1300, None, None)),
+    ("instructions of the outermost level for one exit of its guest's", KINDS[1][1], (1400, None, None)),
+    ("instructions of the outermost level for one exit of its guest's", KINDS[2][1], (480, 480, 480)),
+    ("instructions of the outermost level for one exit of its guest's", KINDS[3][1], (None, 0, None)),
+    ("instructions of the outermost level for one exit of its guest's", "hardware exits for a page that neither has", (3,)),
+    ("instructions of the outermost level for one exit of its guest's", "EPT violations for 500 pages", (0,)),
+    ("hardware exits for one exit of the guest at L2, L3, L4, L5 (trap", "VMCALL", (2, 4, 8, 16)),
+    ("hardware exits for one exit of the guest at L2, L3, L4, L5 (trap", "a load from no device", (2, 4, 8, 16)),
+    ("hardware exits for one exit of the guest at L2, L3, L4, L5 (flat", "VMCALL", (2, 2, 2, 2)),
+    ("hardware exits for one exit of the guest at L2, L3, L4, L5 (flat", "CPUID", (2.1, 2.1, 2.1, 2.1)),
+    ("hardware exits for one exit of the guest at L2, L3, L4, L5 (flat", "a load from no device", (2, 2, 2, 2)),
+    ("hardware exits for one exit of the guest at L2, L3, L4, L5 (flat", "EPT violations of all levels", (0, 0, 0, 0)),
+    ("a guest at L5", "exits at L0, without those of an empty phase", (0,)),
+)
+
+
+def above(rows):
+    """What is above its target, one line each; a target without a row is, too."""
+    for section, label, limits in TARGETS:
+        texts = [text for s, of, text, _ in rows if s.startswith(section) and of.startswith(label)]
+        if not texts:
+            yield f"{label}: not counted"
+        for text in texts:
+            numbers = [None if t == "-" else Fraction(t) for t in text.split()]
+            if len(numbers) != len(limits) or any(n is not None and m is not None and n > m for n, m in zip(numbers, limits)):
+                yield f"{label}: {text}, target {' '.join('-' if m is None else str(m) for m in limits)}"
 
 
 def one_exit(run, phase):
