@@ -14,7 +14,6 @@
 #include "core/time.h"
 #include "vmx/exit_family.h"
 #include "vmx/no_ug.h"
-#include "vmx/posting.h"
 #include "vmx/vmcs.h"
 
 /* ---- the processor ---- */
@@ -112,7 +111,6 @@ void timer_cancel(struct timer *t) { (void)t; }
 void vlapic_mode_changed(struct vcpu *v) { (void)v; }
 
 u16 vcpu_alloc_vpid(void) { static u16 last; return ++last; }
-u8 posting_inner_vector(struct vcpu *v, const u64 *vector, hpa_t desc) { (void)v, (void)vector, (void)desc; return IRQ_VEC_PI_NESTED; }
 void vcpu_look_again(struct vcpu *v) { (void)v; }
 void vcpu_request(struct vcpu *v, u32 bits) { (void)v; requests |= bits; }
 void vcpu_wake(struct vcpu *v) { v->state = VCPU_RUNNABLE; wakes++; }
