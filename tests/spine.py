@@ -39,7 +39,7 @@ class Guest:
                  name="guest", canary=False, mode="passthrough", emulated=False, level=0, vlan=0, posting=True):
         """
         mac "": no NIC. mode: in which its port starts; emulated: where it stays. level: where it runs, 0 = innermost. vlan: 0 = none.
-        posting False: no self-armed posting.
+        posting False: no self-armed posting; "L0", "L1" ...: this instance alone refuses it.
         canary: one more module, of known contents (canary.py).
         """
         self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
@@ -47,18 +47,22 @@ class Guest:
         self.modules = [Path(m) for m in modules]
         self.vmx, self.name, self.canary, self.level = vmx, name, canary, level
         self.nic_words = "mode=emulation passthrough=off" if emulated else f"mode={mode}"
-        if not posting:
-            self.nic_words += " posting=off"
         if vlan:
             self.nic_words += f" vlan={vlan}"
+        self.posting = posting
 
     def files(self):
         return dict({p.name: p.read_bytes() for p in [self.kernel, *self.modules]},
                     **({canary.FILE: canary.content()} if self.canary else {}))
 
-    def section(self, port):
+    def nic(self, instance):
+        """What instance n (0: the outermost) says about the port, behind its name."""
+        refuses = self.posting is False or self.posting == f"L{instance}"
+        return f"{self.nic_words}{' posting=off' if refuses else ''} mac={self.mac}"
+
+    def section(self, port, instance=0):
         modules = [m.name for m in self.modules] + ([canary.FILE] if self.canary else [])
-        nics = [f"port{port} {self.nic_words} mac={self.mac}"] if self.mac else []
+        nics = [f"port{port} {self.nic(instance)}"] if self.mac else []
         return section(self.name, self.kernel.name, self.memory, self.cpus, self.cmdline, modules, nics, self.vmx)
 
 
@@ -70,7 +74,7 @@ def bundle(depth, guests, cpus=1, head=HEAD, inner_vmx=True):
     inner Nestlings' key vmx: "pages", "plain".
     """
     guests = guests if isinstance(guests, list) else [guests]
-    files, nics, memory = {}, [], 0     # of the inner at the level below: its bundle, the ports it needs
+    files, nics, memory = {}, [], 0     # of the inner at the level below: its bundle, the guests whose ports it needs
     for level in range(depth, 0, -1):
         here = [g for g in guests if (g.level or depth) == level]
         text = f"[nestling]\n{head}\n"
@@ -78,11 +82,11 @@ def bundle(depth, guests, cpus=1, head=HEAD, inner_vmx=True):
         if level < depth:
             memory = (memory + LEVEL_MIB + 1) // 2 * 2
             text += section("inner", "nestling.elf", memory, range(cpus), "", ["inner.cpio"],
-                            [f"port{i} {words}" for i, words in enumerate(nics)], inner_vmx)
+                            [f"port{i} {g.nic(level - 1)}" for i, g in enumerate(nics)], inner_vmx)
             files = {"inner.cpio": cpio.archive(files), "nestling.elf": paths.built("nestling.elf", "Nestling").read_bytes()}
         for g in here:
-            text += g.section(len(ports) if g.mac else None)
-            ports += [f"{g.nic_words} mac={g.mac}"] if g.mac else []
+            text += g.section(len(ports) if g.mac else None, level - 1)
+            ports += [g] if g.mac else []
             files.update(g.files())
         nics = ports
         memory += sum(g.memory for g in here) + sum(map(len, files.values())) // (1 << 20)
