@@ -42,9 +42,7 @@ static u32 merge_proc2(const struct vmcs12 *f, const struct merge_policy *p)
 {
 	u32 l1 = proc12(f, PROC_SECONDARY) ? (u32)f->PROC2_CONTROLS : 0;
 
-	if (!proc12(f, PROC_TSC_OFFSET)) /* then the multiplier has no effect for L1; offsetting may be on for us */
-		l1 &= (u32)~PROC2_TSC_SCALING;
-	return (l1 & (u32)~(PROC2_EPT | PROC2_VPID | PROC2_EMULATED)) | (p->proc2 & (u32)(PROC2_EPT | PROC2_VPID | PROC2_OUR_EXITS));
+	return (l1 & (u32)~(PROC2_EPT | PROC2_VPID | PROC2_TSC_SCALING | PROC2_EMULATED)) | (p->proc2 & (u32)(PROC2_EPT | PROC2_VPID | PROC2_OUR_EXITS));
 }
 
 static u32 merge_exit(const struct vmcs12 *f, const struct merge_policy *p)
@@ -58,14 +56,28 @@ static u32 merge_exit(const struct vmcs12 *f, const struct merge_policy *p)
 /* What L2 reads: L1's shadow for L1's bits, else the value itself (SDM 3C, Guest/Host Masks and Read Shadows). */
 static u64 merge_shadow(u64 value12, u64 mask12, u64 shadow12) { return (shadow12 & mask12) | (value12 & ~mask12); }
 
-/* SDM 3C, Changes to Instruction Behavior in VMX Non-Root Operation: (TSC * multiplier >> 48) + offset, of L1's TSC. */
-u64 merge_tsc_offset(const struct vmcs12 *f, u64 offset01)
+static u64 scaled(u64 tsc, u64 multiplier) { return (u64)((unsigned __int128)tsc * multiplier >> 48); }
+
+u64 tsc_seen(struct tsc_view view, u64 tsc) { return scaled(tsc, view.multiplier) + view.offset; }
+
+/* The nearest that a processor can multiply by: not 0 (SDM 3C, VM-Execution Control Fields), not more than 64 bits. */
+static u64 multiplier_of_both(u64 a, u64 b)
 {
-	if (!proc12(f, PROC_TSC_OFFSET))
-		return offset01;
-	if (proc2_12(f, PROC2_TSC_SCALING))
-		offset01 = (u64)((__int128)(s64)offset01 * f->TSC_MULTIPLIER >> 48);
-	return offset01 + f->TSC_OFFSET;
+	unsigned __int128 product = (unsigned __int128)a * b >> 48;
+
+	return product > ~0ull ? ~0ull : product ? (u64)product : 1;
+}
+
+/* Products are of the TSC as an unsigned number: L1's, which its offset may have carried over 2^64, so its offset alone cannot be scaled. */
+struct tsc_view merge_tsc(const struct vmcs12 *f, struct tsc_view l1, u64 now)
+{
+	if (!proc12(f, PROC_TSC_OFFSET)) /* then the multiplier has no effect, either */
+		return l1;
+	if (!proc2_12(f, PROC2_TSC_SCALING))
+		return (struct tsc_view){ l1.multiplier, l1.offset + f->TSC_OFFSET };
+	u64 multiplier = multiplier_of_both(l1.multiplier, f->TSC_MULTIPLIER), read = scaled(tsc_seen(l1, now), f->TSC_MULTIPLIER) + f->TSC_OFFSET;
+
+	return (struct tsc_view){ multiplier, read - scaled(now, multiplier) };
 }
 
 void merge_controls(struct merged *out, const struct vmcs12 *f, const struct merge_policy *p)
@@ -77,7 +89,7 @@ void merge_controls(struct merged *out, const struct vmcs12 *f, const struct mer
 		.exit = merge_exit(f, p),
 		.entry = (p->entry & (u32)~ENTRY_IA32E) | (u32)(f->ENTRY_CONTROLS & ENTRY_IA32E),
 		.exception_bitmap = (u32)f->EXCEPTION_BITMAP | p->exception_bitmap,
-		.tsc_offset = merge_tsc_offset(f, p->tsc_offset),
+		.tsc = merge_tsc(f, p->tsc, p->tsc_now),
 		.cr0_mask = f->CR0_MASK | p->cr0_owned,
 		.cr4_mask = f->CR4_MASK | p->cr4_owned,
 		.cr0_shadow = merge_shadow(f->GUEST_CR0, f->CR0_MASK, f->CR0_READ_SHADOW),
@@ -85,6 +97,8 @@ void merge_controls(struct merged *out, const struct vmcs12 *f, const struct mer
 		.cr0 = f->GUEST_CR0 | p->cr0_set,
 		.cr4 = (f->GUEST_CR4 & ~p->cr4_clear) | p->cr4_set,
 	};
+	if (out->tsc.multiplier != TSC_ONE)
+		out->proc2 |= (u32)PROC2_TSC_SCALING;
 }
 
 u64 merge_cr_back(u64 real, u64 shadow02, u64 field12, u64 mask12, u64 owned)

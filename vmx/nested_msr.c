@@ -49,7 +49,9 @@ static bool read_for_store(struct vcpu *v, u32 msr, u64 *value)
 {
 	if (msr != MSR_TSC)
 		return vcpu_read_msr(v, msr, value);
-	*value = rdtsc() + v->tsc_offset;
+	const struct nested *b = v->nested->below;
+
+	*value = b ? tsc_seen(b->merged.tsc, rdtsc()) : rdtsc() + v->tsc_offset;
 	return true;
 }
 

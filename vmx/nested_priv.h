@@ -86,10 +86,14 @@ struct l1_frame { u64 gpa; u8 *base; };
 #define BITMAP_WORDS 64
 struct open_words { u16 nr; u16 word[BITMAP_WORDS]; };
 
+/* A guest's TSC by the processor's: (TSC * multiplier >> 48) + offset (SDM 3C, Changes to Instruction Behavior in VMX Non-Root Operation). */
+struct tsc_view { u64 multiplier, offset; };
+#define TSC_ONE BIT(48)
+
 /* The control words of a vmcs02: nested_merge.c. */
 struct merged {
 	u32 pin, proc, proc2, exit, entry, exception_bitmap;
-	u64 tsc_offset;
+	struct tsc_view tsc;
 	u64 cr0_mask, cr4_mask, cr0_shadow, cr4_shadow, cr0, cr4;
 };
 
@@ -252,10 +256,14 @@ struct merge_policy {
 	u64 cr0_set, cr4_set, cr4_clear;   /* bits that we force in the real registers; all of them owned */
 	u32 exception_bitmap;
 	bool pi_hw;                        /* let the CPU process L2's descriptor */
-	u64 tsc_offset;                    /* of vmcs01 */
+	struct tsc_view tsc;               /* L1's */
+	u64 tsc_now;                       /* the processor's; needed where vmcs12 scales */
 };
 void merge_controls(struct merged *out, const struct vmcs12 *f, const struct merge_policy *p);
-u64 merge_tsc_offset(const struct vmcs12 *f, u64 offset01);
+/* What L2 reads where the processor's TSC reads `tsc`. */
+u64 tsc_seen(struct tsc_view view, u64 tsc);
+/* L2's view by L1's: the same as both multiplications one after the other at the moment `now`, from then on a tick less in 2^48 at most. */
+struct tsc_view merge_tsc(const struct vmcs12 *f, struct tsc_view l1, u64 now);
 /* What L1 finds in the CR0/CR4 fields after an exit: undo the merge. real, shadow: of vmcs02. */
 u64 merge_cr_back(u64 real, u64 shadow02, u64 field12, u64 mask12, u64 owned);
 /* Find the words of a bitmap of ours that are not all ones. */

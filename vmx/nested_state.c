@@ -103,9 +103,19 @@ static void policy_of_below(struct merge_policy *p, const struct nested *b)
 	p->proc = b->merged.proc;
 	p->proc2 = b->merged.proc2;
 	p->exception_bitmap = b->merged.exception_bitmap;
-	p->tsc_offset = b->merged.tsc_offset;
+	p->tsc = b->merged.tsc;
 	p->cr0_owned = b->merged.cr0_mask & ~(CR0_PE | CR0_PG | CR0_WP);
 	p->cr4_owned = b->merged.cr4_mask & ~(CR4_PAE | CR4_PSE | CR4_OSXSAVE | CR4_PKE);
+}
+
+static u64 tsc_now_for(const struct vmcs12 *f) { return proc2_12(f, PROC2_TSC_SCALING) ? rdtsc() : 0; }
+
+static void put_tsc(struct nested *n)
+{
+	if (vmx_caps.proc.may & PROC_TSC_OFFSET)
+		PUT(n, TSC_OFFSET, n->merged.tsc.offset);
+	if (n->merged.proc2 & PROC2_TSC_SCALING)
+		PUT(n, TSC_MULTIPLIER, n->merged.tsc.multiplier);
 }
 
 static void put_merged(struct vcpu *v)
@@ -115,7 +125,7 @@ static void put_merged(struct vcpu *v)
 		.pin = vmx_caps.use_pin, .proc = vmx_caps.use_proc, .proc2 = vmx_caps.use_proc2, .exit = vmx_caps.use_exit,
 		.entry = vmx_caps.use_entry, .exit_may = vmx_caps.exit.may, .cr0_owned = state_cr0_owned(v),
 		.cr4_owned = state_cr4_owned(v), .cr0_set = CR0_NE, .cr4_set = CR4_VMXE, .cr4_clear = CR4_MCE, .pi_hw = n->pi_hw,
-		.tsc_offset = v->tsc_offset,
+		.tsc = { TSC_ONE, v->tsc_offset }, .tsc_now = tsc_now_for(&n->v12),
 	};
 	struct merged m;
 
@@ -136,8 +146,7 @@ static void put_merged(struct vcpu *v)
 	PUT(n, EXIT_CONTROLS, m.exit);
 	PUT(n, ENTRY_CONTROLS, m.entry);
 	PUT(n, EXCEPTION_BITMAP, m.exception_bitmap);
-	if (vmx_caps.proc.may & PROC_TSC_OFFSET)
-		PUT(n, TSC_OFFSET, m.tsc_offset);
+	put_tsc(n);
 	PUT(n, CR0_MASK, m.cr0_mask);
 	PUT(n, CR4_MASK, m.cr4_mask);
 	PUT(n, CR0_READ_SHADOW, m.cr0_shadow);
@@ -149,15 +158,15 @@ static void put_merged(struct vcpu *v)
 void nested_tsc_changed(struct vcpu *v)
 {
 	struct vmcs *loaded = v->loaded;
-	u64 offset = v->tsc_offset;
+	struct tsc_view tsc = { TSC_ONE, v->tsc_offset };
 
 	for (struct nested *n = v->nested_base; n; n = n->above) {
 		n->dirty |= NEST_GROUP_CONTROLS;
 		if (!n->in02_valid)
 			break;
-		offset = n->merged.tsc_offset = merge_tsc_offset(&n->v12, offset);
+		tsc = n->merged.tsc = merge_tsc(&n->v12, tsc, tsc_now_for(&n->v12));
 		vcpu_load_vmcs(v, &n->vmcs02);
-		PUT(n, TSC_OFFSET, offset);
+		put_tsc(n);
 	}
 	if (v->loaded != loaded)
 		vcpu_load_vmcs(v, loaded);
@@ -200,8 +209,6 @@ static void put_optional(struct nested *n)
 	}
 	if (n->pi_hw && pin12(f, PIN_POSTED_INT))
 		PUT(n, PI_DESC_ADDR, n->pi_desc.v);
-	if (proc2_12(f, PROC2_TSC_SCALING))
-		PUT(n, TSC_MULTIPLIER, f->TSC_MULTIPLIER);
 	if (proc2_12(f, PROC2_XSAVES)) /* of no effect while IA32_XSS has no bits: vmx/msr.c */
 		PUT(n, XSS_EXITING_BITMAP, f->XSS_EXITING_BITMAP);
 	if (proc2_12(f, PROC2_PAUSE_LOOP)) {

@@ -223,6 +223,12 @@ static void tsc_scaling(void)
 	before = rdtsc();
 	EXPECT("tsc-scale-rdmsr", BASE_LONG, rdmsr, "x18 q0 l3 +2", SCALE(3ull << 48, 5); ON(PROC_CONTROLS, PROC_MSR_BITMAPS); R.rcx = MSR_TSC);
 	scaled_reading("tsc-scale-rdmsr-value", before, 3ull << 48, 5);
+	u64 high = 3ull << 62; /* products are unsigned, wherever the TSC stands */
+	wrmsr(MSR_TSC, rdtsc() + high);
+	before = rdtsc();
+	EXPECT("tsc-scale-high", BASE_LONG, rdtsc, "x18 q0 l3 +2", SCALE(3ull << 47, 9));
+	scaled_reading("tsc-scale-high-value", before, 3ull << 47, 9);
+	wrmsr(MSR_TSC, rdtsc() - high);
 	before = rdtsc(); /* without TSC offsetting neither counts */
 	EXPECT("tsc-scale-not-used", BASE_LONG, rdtsc, "x18 q0 l3 +2", SCALE(3ull << 48, 5); OFF(PROC_CONTROLS, PROC_TSC_OFFSET));
 	scaled_reading("tsc-scale-not-used-value", before, BIT(48), 0);

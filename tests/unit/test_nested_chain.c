@@ -105,6 +105,50 @@ static void straight_to_l2(void **state)
 	assert_int_equal(REASON1, XR_CPUID);
 }
 
+/* Each level's multiplier and offset, all the way in; also when the VM's TSC is written, and for a level whose vmcs12 scales no more. */
+static void tsc_scaled_at_both(void **state)
+{
+	(void)state;
+	model_tsc = 1 << 20;
+	SLOT(page1, PROC_CONTROLS) |= PROC_TSC_OFFSET;
+	SLOT(page2, PROC_CONTROLS) |= PROC_TSC_OFFSET;
+	SLOT(page1, PROC2_CONTROLS) |= PROC2_TSC_SCALING;
+	SLOT(page2, PROC2_CONTROLS) |= PROC2_TSC_SCALING;
+	SLOT(page1, TSC_MULTIPLIER) = 3 * TSC_ONE;
+	SLOT(page2, TSC_MULTIPLIER) = TSC_ONE / 2 * 5;
+	SLOT(page1, TSC_OFFSET) = 100;
+	SLOT(page2, TSC_OFFSET) = 7;
+	vcpu.tsc_offset = 1000;
+	run_l3();
+#define READS(at) ((u64)((unsigned __int128)(at) * HW(TSC_MULTIPLIER) >> 48) + HW(TSC_OFFSET))
+	assert_true(HW(PROC2_CONTROLS) & PROC2_TSC_SCALING);
+	assert_int_equal(HW(TSC_MULTIPLIER), TSC_ONE / 2 * 15);
+	assert_int_equal(READS(model_tsc), ((model_tsc + 1000) * 3 + 100) * 5 / 2 + 7);
+	model_tsc += 400000;
+	vcpu.tsc_offset = 500000 - model_tsc;
+	nested_tsc_changed(&vcpu);
+	assert_int_equal(READS(model_tsc), (500000 * 3 + 100) * 5 / 2 + 7);
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	assert_true(l2_is_in());
+	assert_int_equal(HW(TSC_MULTIPLIER), 3 * TSC_ONE);
+	assert_int_equal(READS(model_tsc), 500000 * 3 + 100);
+	SLOT(page2, PROC2_CONTROLS) &= ~PROC2_TSC_SCALING;
+	page2->clean = 0;
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_true(l3_is_in());
+	assert_int_equal(HW(TSC_MULTIPLIER), 3 * TSC_ONE); /* L2's own view, and L3's offset */
+	assert_true(HW(PROC2_CONTROLS) & PROC2_TSC_SCALING);
+	assert_int_equal(READS(model_tsc), 500000 * 3 + 100 + 7);
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	SLOT(page2, PROC_CONTROLS) &= ~PROC_TSC_OFFSET;
+	page2->clean = 0;
+	assert_true(L2_EXITS(.reason = XR_VMRESUME));
+	assert_int_equal(READS(model_tsc), 500000 * 3 + 100);
+	assert_true(L3_EXITS(.reason = XR_CPUID));
+	assert_true(L2_EXITS(.reason = XR_CPUID));
+	assert_int_equal(HW(PROC2_CONTROLS) & PROC2_TSC_SCALING, 0); /* L1 */
+}
+
 static void shortest_way(void **state)
 {
 	(void)state;
@@ -562,8 +606,8 @@ int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, start, machine_stop)
 	const struct CMUnitTest tests[] = {
-		TEST(straight_to_l2), TEST(shortest_way), TEST(l2_fails), TEST(not_to_be_had), TEST(l1_asks_for_it), TEST(events_for_l1), TEST(init_for_l2),
-		TEST(wait_for_sipi_is_l1s), TEST(l2_waits_for_sipi), TEST(posted_for_l2),
+		TEST(straight_to_l2), TEST(tsc_scaled_at_both), TEST(shortest_way), TEST(l2_fails), TEST(not_to_be_had), TEST(l1_asks_for_it),
+		TEST(events_for_l1), TEST(init_for_l2), TEST(wait_for_sipi_is_l1s), TEST(l2_waits_for_sipi), TEST(posted_for_l2),
 		TEST(ept_violations), TEST(without_ept), TEST(bitmaps), TEST(forgetting), TEST(reset_in_l3), TEST(three_engines),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@ static struct merge_policy policy(void)
 		.pin = hw.use_pin, .proc = hw.use_proc, .proc2 = hw.use_proc2, .exit = hw.use_exit, .entry = hw.use_entry,
 		.exit_may = hw.exit.may, .cr0_owned = CR0_CD | CR0_NW | CR0_NE, .cr4_owned = CR4_VMXE | CR4_MCE,
 		.cr0_set = CR0_NE, .cr4_set = CR4_VMXE, .cr4_clear = CR4_MCE, .pi_hw = true,
+		.tsc = { TSC_ONE, 0 }, .tsc_now = 1 << 20,
 	};
 }
 
@@ -131,18 +132,111 @@ static void exceptions_and_tsc(void **state)
 
 	p.exception_bitmap = (u32)BIT(VEC_MC);
 	assert_int_equal(run(&f, &p).exception_bitmap, BIT(VEC_PF) | BIT(VEC_MC));
-	assert_int_equal(run(&f, &p).tsc_offset, 0);
+	assert_int_equal(run(&f, &p).tsc.offset, 0);
 	f.PROC_CONTROLS = PROC_TSC_OFFSET;
-	assert_int_equal(run(&f, &p).tsc_offset, 77);
-	p.tsc_offset = (u64)-1000;
-	assert_int_equal(run(&f, &p).tsc_offset, 77 - 1000);
+	assert_int_equal(run(&f, &p).tsc.offset, 77);
+	p.tsc.offset = (u64)-1000;
+	assert_int_equal(run(&f, &p).tsc.offset, 77 - 1000);
+	assert_int_equal(run(&f, &p).proc2 & PROC2_TSC_SCALING, 0);
 	f.PROC_CONTROLS |= PROC_SECONDARY;
 	f.PROC2_CONTROLS = PROC2_TSC_SCALING;
-	f.TSC_MULTIPLIER = BIT(47); /* a half */
-	assert_int_equal(run(&f, &p).tsc_offset, 77 - 500);
+	f.TSC_MULTIPLIER = TSC_ONE / 2;
+	assert_int_equal(run(&f, &p).tsc.offset, 77 - 500);
+	assert_int_equal(run(&f, &p).tsc.multiplier, TSC_ONE / 2);
+	assert_true(run(&f, &p).proc2 & PROC2_TSC_SCALING);
+	f.TSC_MULTIPLIER = TSC_ONE;
+	assert_int_equal(run(&f, &p).tsc.offset, 77 - 1000);
+	assert_int_equal(run(&f, &p).proc2 & PROC2_TSC_SCALING, 0); /* no need */
+	f.TSC_MULTIPLIER = TSC_ONE / 2;
 	f.PROC_CONTROLS &= ~PROC_TSC_OFFSET; /* neither has an effect */
-	assert_int_equal(run(&f, &p).tsc_offset, (u64)-1000);
+	assert_int_equal(run(&f, &p).tsc.offset, (u64)-1000);
 	assert_int_equal(run(&f, &p).proc2 & PROC2_TSC_SCALING, 0);
+	p.tsc.multiplier = 3 * TSC_ONE; /* but L1's own has */
+	assert_int_equal(run(&f, &p).tsc.multiplier, 3 * TSC_ONE);
+	assert_true(run(&f, &p).proc2 & PROC2_TSC_SCALING);
+}
+
+/* ---- the TSC through several levels ---- */
+/* The SDM's words, bit by bit of the product: IA32_TIME_STAMP_COUNTER times multiplier, shifted right 48 bits, plus offset. */
+static u64 one_level(u64 tsc, u64 multiplier, u64 offset)
+{
+	u64 low = 0, high = 0;
+
+	for (u32 i = 0; i < 64; i++) {
+		if (!(multiplier & BIT(i)))
+			continue;
+		u64 add = tsc << i;
+		high += (i ? tsc >> (64 - i) : 0) + (low + add < low);
+		low += add;
+	}
+	return (high << 16 | low >> 48) + offset;
+}
+
+static u64 next(void)
+{
+	static u64 x = 0x9e3779b97f4a7c15;
+
+	x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+	return x;
+}
+
+static struct vmcs12 scaling(u64 multiplier, u64 offset)
+{
+	return (struct vmcs12){ .PROC_CONTROLS = PROC_TSC_OFFSET | PROC_SECONDARY, .PROC2_CONTROLS = PROC2_TSC_SCALING,
+				.TSC_MULTIPLIER = multiplier, .TSC_OFFSET = offset };
+}
+
+/*
+ * Four levels, three of which scale by 1/16 to 16: at the moment of the merge as exact as each level's rounding, which the levels around it
+ * multiply; later the composed one loses nothing that matters.
+ */
+static void tsc_of_all_levels(void **state)
+{
+	(void)state;
+	for (u32 run_nr = 0; run_nr < 20000; run_nr++) {
+		u64 now = next() >> (next() % 32), later = now + (next() >> 24), exact = now, exact_later = later;
+		struct tsc_view view = { TSC_ONE, next() >> (next() % 64) };
+
+		exact += view.offset;
+		exact_later += view.offset;
+		for (u32 level = 0; level < 3; level++) {
+			u64 multiplier = TSC_ONE / 16 + next() % (16 * TSC_ONE), offset = next() & 1 ? next() : -(next() >> 40);
+			const struct vmcs12 f = scaling(multiplier, offset);
+
+			view = merge_tsc(&f, view, now);
+			bool carried = exact_later < exact; /* L1's TSC goes over 2^64 meanwhile: then a product is another one */
+			exact = one_level(exact, multiplier, offset);
+			exact_later = one_level(exact_later, multiplier, offset);
+			if (carried)
+				exact_later = exact + tsc_seen(view, later) - tsc_seen(view, now);
+			s64 wrong = (s64)(tsc_seen(view, now) - exact), wrong_later = (s64)(tsc_seen(view, later) - exact_later);
+			if (wrong < -(s64)300 || wrong > 300 || wrong_later < -(s64)1000 || wrong_later > 1000)
+				fail_msg("run %u, level %u: wrong by %ld, later by %ld", run_nr, level, (long)wrong, (long)wrong_later);
+			if (!level && (wrong < -1 || wrong > 1))
+				fail_msg("run %u: one multiplier: wrong by %ld", run_nr, (long)wrong);
+		}
+	}
+}
+
+/* What no multiplier of a processor can be. */
+static void tsc_at_the_borders(void **state)
+{
+	struct vmcs12 f = scaling(1, 5);
+	struct tsc_view view = merge_tsc(&f, (struct tsc_view){ 1, 0 }, BIT(60));
+
+	(void)state;
+	assert_int_equal(view.multiplier, 1); /* 0 would fail the entry */
+	assert_int_equal(tsc_seen(view, BIT(60)), 5);
+	f = scaling(~0ull, 5);
+	view = merge_tsc(&f, (struct tsc_view){ ~0ull, 0 }, 3);
+	assert_int_equal(view.multiplier, ~0ull);
+	assert_int_equal(tsc_seen(view, 3), one_level(one_level(3, ~0ull, 0), ~0ull, 5));
+	/* L1 has set its TSC so high that the sign of its offset says the wrong thing. */
+	f = scaling(TSC_ONE / 2 * 3, 0);
+	view = merge_tsc(&f, (struct tsc_view){ TSC_ONE, 3ull << 62 }, 1000);
+	assert_int_equal(tsc_seen(view, 1000), one_level((3ull << 62) + 1000, TSC_ONE / 2 * 3, 0));
+	view = merge_tsc(&f, (struct tsc_view){ TSC_ONE, (u64)-1000 }, 5000);
+	assert_int_equal(tsc_seen(view, 5000), 6000);
 }
 
 static void control_registers(void **state)
@@ -275,7 +369,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pin), cmocka_unit_test(proc), cmocka_unit_test(proc2), cmocka_unit_test(exit_and_entry),
-		cmocka_unit_test(exceptions_and_tsc), cmocka_unit_test(control_registers), cmocka_unit_test(never_loses_ours),
+		cmocka_unit_test(exceptions_and_tsc), cmocka_unit_test(tsc_of_all_levels), cmocka_unit_test(tsc_at_the_borders),
+		cmocka_unit_test(control_registers), cmocka_unit_test(never_loses_ours),
 		cmocka_unit_test(bitmap_or), cmocka_unit_test(bitmap_overflow), cmocka_unit_test(x2apic),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
