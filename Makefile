@@ -45,7 +45,7 @@ GUEST_SRCS := guest/start.S guest/main.c \
 	guest/work/attack.c guest/work/blast.c guest/work/blast_proto.c guest/work/check.c guest/work/cycle.c guest/work/die.c \
 	guest/work/echo.c guest/work/end.c guest/work/exits.c guest/work/inject.c guest/work/inner.c guest/work/inner_sipi.c \
 	guest/work/inner_loop.S guest/work/modes.S guest/work/ping.c guest/work/smp.c \
-	guest/work/smp_irq.c guest/work/smp_post.c guest/work/state.c guest/work/states.c guest/work/switch.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_page.c \
+	guest/work/smp_irq.c guest/work/smp_post.c guest/work/smp_storm.c guest/work/state.c guest/work/states.c guest/work/switch.c guest/work/torture.c guest/work/torture_nic.c guest/work/torture_page.c \
 	guest/work/torture_post.c guest/work/torture_vmx.c \
 	guest/work/torture_virtio.c guest/work/torture_virtio_ctrl.c guest/work/torture_virtio_dev.c guest/work/torture_virtio_pci.c \
 	guest/work/torture_virtio_race.c guest/work/torture_virtio_regs.c guest/work/inherit.c guest/work/vtivar.c \

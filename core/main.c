@@ -80,10 +80,13 @@ static const struct vm_arch_ops arch_ops = {
 };
 const struct vm_arch_ops *vm_arch = &arch_ops;
 
-static void sink_post_own(struct vcpu_core *v, u8 vector)
+static bool sink_post_own(struct vcpu_core *v, u8 vector)
 {
+	bool idle = this_cpu()->current != vcpu_of(v) || READ_ONCE(vcpu_of(v)->state) != VCPU_RUNNABLE;
+	bool news = !idle || !vlapic_waits(vcpu_of(v), vector);
 	v->count.nic_irqs++;
 	vlapic_post(vcpu_of(v), vector);
+	return news;
 }
 
 static bool sink_post_direct(struct vcpu_core *v, hpa_t pi, u8 vector)

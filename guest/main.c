@@ -61,6 +61,7 @@ static const struct work works[] = {
 	{ "smp-cli-hlt", work_smp_cli_hlt, "vCPU 1 halts with interrupts off" },
 	{ "smp-spin", work_smp_spin, "vCPU 1 spins from now on" },
 	{ "smp-post", work_smp_post, "self-armed posting to vCPU 1, lent and taken back" },
+	{ "smp-storm", work_smp_storm, "interrupts without end for vCPU 1, halted and descheduled" },
 	{ "wake", work_wake, "halt until the timer comes, often" },
 	{ "real-mode", work_real_mode, "an exception in real mode" },
 	{ "xcr0", work_xcr0, "XCR0 stays as set" },

@@ -52,6 +52,7 @@ struct nic_irq {
 	/* storm bound (nic/port_irq.c) */
 	u64 window_start;
 	u32 window_count;
+	u32 idle_count;        /* one after the other that told the vCPU nothing */
 	bool throttled;           /* masked at the source by us until the timer fires */
 	struct timer unthrottle;
 };
@@ -243,12 +244,13 @@ void nic_port_changed(struct nic_port *p);
 int upstream_init(void);
 
 /*
- * From vmx/ (upward-called here): deliver to a vCPU of ours. post_own: set vector in the vCPU's own descriptor and notify.
+ * From vmx/ (upward-called here): deliver to a vCPU of ours. post_own: set vector in the vCPU's own descriptor and notify. False: that
+ * tells it nothing, it does not run and has this vector waiting (only on the vCPU's own CPU this is sure).
  * post_direct: if the vCPU currently runs its inner's guest whose descriptor is pi, post there and return true.
  * Both are called with a nic_irq's lock held and must take no lock of nic/.
  */
 struct nic_irq_sink {
-	void (*post_own)(struct vcpu_core *v, u8 vector); /* both count nic_irqs of v */
+	bool (*post_own)(struct vcpu_core *v, u8 vector); /* both count nic_irqs of v */
 	bool (*post_direct)(struct vcpu_core *v, hpa_t pi, u8 pi_vector);
 	/* hpa of a vCPU's own descriptor, HPA_NONE when it is not processed by the CPU (no posted interrupts here). */
 	hpa_t (*own_descriptor)(struct vcpu_core *v);

@@ -2,7 +2,8 @@
  * Interrupts of a port: from our CPU upward to the vCPU that the VM named, or past it to the one that its inner runs.
  *
  * Storm bound: more than STORM_LIMIT interrupts of one vector within STORM_WINDOW_US mask it at the source until the window's length has
- * passed again. Masking loses nothing: MSI-X keeps one pending.
+ * passed again; so do IDLE_LIMIT one after the other that tell a vCPU nothing, for it does not run and the first of them waits for it, for
+ * the length of a slice. Masking loses nothing: MSI-X keeps one pending.
  *
  * Invariant: between port_irq_set and port_irq_clear an interrupt is delivered exactly as one of the requests so far says; after
  * port_irq_clear returns, no vCPU pointer of the VM is used any more, and no VMCS borrows its vector.
@@ -15,6 +16,8 @@
 
 #define STORM_WINDOW_US 100000
 #define STORM_LIMIT 20000
+#define IDLE_LIMIT 32
+#define IDLE_PAUSE_US 2000
 #define RETRY_US 1000
 #define FIRST_VECTOR 16
 
@@ -48,7 +51,7 @@ static void unthrottle(void *arg)
 }
 
 /* Somebody has the port's lock: then the next interrupt tries again. */
-static void throttle(struct nic_irq *q)
+static void throttle(struct nic_irq *q, u32 us)
 {
 	struct nic_port *p = q->port;
 	if (!port_try_enter(p))
@@ -58,7 +61,8 @@ static void throttle(struct nic_irq *q)
 		q->throttled = true;
 		q->unthrottle.fn = unthrottle;
 		q->unthrottle.arg = q;
-		timer_arm(&q->unthrottle, rdtsc() + us_to_tsc(STORM_WINDOW_US));
+		q->idle_count = 0;
+		timer_arm(&q->unthrottle, rdtsc() + us_to_tsc(us));
 		log_limited(5, "nic: port %u of VM %s: interrupt storm on vector %u, masked for a while", p->index, p->vm->cfg->name,
 			    q->index);
 	}
@@ -72,8 +76,9 @@ static void storm_check(struct nic_irq *q)
 		q->window_start = now;
 		q->window_count = 0;
 	}
-	if (++q->window_count > STORM_LIMIT && !q->throttled)
-		throttle(q);
+	bool storm = ++q->window_count > STORM_LIMIT;
+	if ((storm || q->idle_count >= IDLE_LIMIT) && !q->throttled)
+		throttle(q, storm ? STORM_WINDOW_US : IDLE_PAUSE_US);
 }
 
 /* Handler of our vector, on the CPU of the target vCPU. */
@@ -86,8 +91,8 @@ static void nic_irq(void *arg, u8 vector)
 	if (used) {
 		__atomic_fetch_add(&q->port->nr_irqs, 1, __ATOMIC_RELAXED);
 		bool own = q->pi_gpa.v == ~0ull || !nic_irq_sink->post_direct(q->target, q->pi, q->pi_vector);
-		if (own)
-			nic_irq_sink->post_own(q->target, q->vector);
+		bool news = !own || nic_irq_sink->post_own(q->target, q->vector);
+		q->idle_count = news ? 0 : q->idle_count + 1;
 		trace(q->target, TRACE_IRQ, 0, q->vector, (u64)q->port->index << 8 | q->index, !own);
 	}
 	spin_unlock(&q->lock);
@@ -169,7 +174,7 @@ int port_irq_set(struct nic_port *p, u32 index, const struct nest_nic_irq *want)
 		(void)p->lower->ops->irq_mask(p->lower, index, true);
 	if (!r && moves && was_used) { /* one may have been on its way to the old place: spurious ones are legal, lost ones not */
 		spin_lock(&q->lock);
-		nic_irq_sink->post_own(new.target, new.vector);
+		(void)nic_irq_sink->post_own(new.target, new.vector);
 		spin_unlock(&q->lock);
 	}
 	return r;

@@ -11,13 +11,15 @@
 #include "vmx/vlapic.h"
 
 #define SLICE_US 2000
+#define TURN_US 200            /* of a vCPU, at least, whoever is woken meanwhile: even who is woken all the time leaves the others something */
 
 struct ring {
 	spinlock_t lock;       /* protects first and the next_on_cpu links */
 	struct vcpu *first;
 	struct timer slice;    /* makes the running vCPU exit when its slice is over */
 	u64 slice_end;         /* TSC; SLICE_NONE: nobody waits */
-	u32 woken;             /* a vCPU that is not current has something to do: choose again; atomic */
+	u64 turn_end;          /* TSC; before that nobody who is woken has the CPU */
+	u32 woken;             /* a vCPU that is not current has something to do: choose again, soon; atomic */
 };
 
 #define SLICE_NONE (~0ull)
@@ -31,10 +33,27 @@ void sched_set_reaper(bool (*reap)(void)) { reaper = reap; }
 
 static struct ring *my_ring(void) { return &rings[this_cpu()->index]; }
 
+/*
+ * The timer's interrupt ends the slice. The VMX preemption timer bounds it as well: with interrupts off in the guest, a CPU that
+ * holds external interrupts back (FACTS: the emulator) would never exit.
+ */
+static void slice_until(struct ring *r, struct vcpu *v, u64 end, u64 ticks)
+{
+	r->slice_end = end;
+	timer_arm(&r->slice, end);
+	v->limit = vmx_caps.preemption_timer ? (u32)(ticks >> FIELD_GET(VMX_MISC_TIMER_RATE, vmx_caps.misc)) + 1 : 0;
+}
+
 bool sched_slice_over(void)
 {
-	u64 end = my_ring()->slice_end;
-	return READ_ONCE(my_ring()->woken) || (end != SLICE_NONE && rdtsc() >= end) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0);
+	struct ring *r = my_ring();
+	if (READ_ONCE(r->woken) && r->slice_end > r->turn_end) {
+		u64 now = rdtsc();
+		if (now >= r->turn_end)
+			return true;
+		slice_until(r, this_cpu()->current, r->turn_end, r->turn_end - now);
+	}
+	return (r->slice_end != SLICE_NONE && rdtsc() >= r->slice_end) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0);
 }
 
 void sched_note(struct vcpu *v)
@@ -148,18 +167,6 @@ static struct vcpu *pick(struct ring *r, struct vcpu *last, bool *others)
 	return chosen;
 }
 
-/*
- * The timer's interrupt ends the slice. The VMX preemption timer bounds it as well: with interrupts off in the guest, a CPU that
- * holds external interrupts back (FACTS: the emulator) would never exit.
- */
-static void slice_begin(struct ring *r, struct vcpu *v)
-{
-	u64 ticks = us_to_tsc(SLICE_US);
-	r->slice_end = rdtsc() + ticks;
-	timer_arm(&r->slice, r->slice_end);
-	v->limit = vmx_caps.preemption_timer ? (u32)(ticks >> FIELD_GET(VMX_MISC_TIMER_RATE, vmx_caps.misc)) + 1 : 0;
-}
-
 static void slice_cancel(struct ring *r, struct vcpu *v)
 {
 	timer_cancel(&r->slice);
@@ -177,8 +184,10 @@ static void run_one(struct ring *r, struct vcpu *v, bool others)
 	}
 	if (READ_ONCE(v->requests))
 		vcpu_take_requests(v);
+	u64 now = rdtsc();
+	r->turn_end = now + us_to_tsc(TURN_US);
 	if (others)
-		slice_begin(r, v);
+		slice_until(r, v, now + us_to_tsc(SLICE_US), us_to_tsc(SLICE_US));
 	vcpu_run(v);
 	slice_cancel(r, v);
 }

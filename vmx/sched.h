@@ -2,7 +2,8 @@
  * The scheduler: each CPU runs the vCPUs pinned to it, round robin; nothing ever moves.
  *
  * Invariant: a CPU's ring of vCPUs is changed under the ring's lock only; a slice (timer and VMX preemption timer) runs only
- * while more than one of them is runnable, so a vCPU that is alone on its CPU is never interrupted by us.
+ * while more than one of them is runnable, so a vCPU that is alone on its CPU is never interrupted by us. Who is chosen runs for TURN_US
+ * at least if it wants to, however often others are woken.
  */
 #ifndef VMX_SCHED_H
 #define VMX_SCHED_H

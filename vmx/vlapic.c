@@ -74,6 +74,11 @@ void vlapic_post(struct vcpu *v, u8 vector)
 		notify(v);
 }
 
+bool vlapic_waits(const struct vcpu *v, u8 vector)
+{
+	return (READ_ONCE(v->pi->pir[vector / 64]) & BIT(vector % 64)) || apic_reg_test(v->vlapic->regs, APIC_IRR, vector);
+}
+
 void vlapic_post_level(struct vcpu *v, u8 vector)
 {
 	__atomic_or_fetch(&v->vlapic->level[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);

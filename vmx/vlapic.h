@@ -37,6 +37,8 @@ void vlapic_free(struct vcpu *v);
 void vlapic_reset(struct vcpu *v);
 /* Raise a fixed interrupt. Any CPU: PIR bit, then notification or wake-up. */
 void vlapic_post(struct vcpu *v, u8 vector);
+/* It has been raised, and v has not taken it yet. On v's CPU while v does not run; else it may say what was so a moment ago. */
+bool vlapic_waits(const struct vcpu *v, u8 vector);
 /*
  * The same for a level-triggered source, whose EOI goes to the I/O APIC. Never by the descriptor: the CPU would deliver it without
  * the EOI-exit bitmap. The vCPU comes out of the guest instead, and takes it by vlapic_take_level.

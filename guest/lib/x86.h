@@ -32,6 +32,7 @@ static inline void zero_bytes(void *dst, u64 n)
 }
 
 /* Only an NMI, INIT or SMI ends this HLT. */
+static inline void write_cr8(u64 v) { __asm__ volatile("mov %0, %%cr8" :: "r"(v) : "memory"); }
 static inline void irq_disable_halt(void) { __asm__ volatile("cli; hlt" ::: "memory"); }
 
 static inline void trap_breakpoint(void) { __asm__ volatile("int3" ::: "memory"); }

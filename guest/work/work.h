@@ -47,6 +47,7 @@ u32 work_smp_level(const struct cmdline *c);
 u32 work_smp_cli_hlt(const struct cmdline *c);
 u32 work_smp_spin(const struct cmdline *c);
 u32 work_smp_post(const struct cmdline *c);
+u32 work_smp_storm(const struct cmdline *c);
 u32 work_wake(const struct cmdline *c);
 u32 work_real_mode(const struct cmdline *c);
 u32 work_xcr0(const struct cmdline *c);

@@ -340,10 +340,11 @@ u8 fake_own_vector[2];
 u32 fake_own_posts[2], fake_direct_posts;
 hpa_t fake_running_pi;
 
-static void post_own(struct vcpu_core *v, u8 vector)
+static bool post_own(struct vcpu_core *v, u8 vector)
 {
 	fake_own_vector[v->index] = vector;
 	fake_own_posts[v->index]++;
+	return !fake.idle;
 }
 
 static bool post_direct(struct vcpu_core *v, hpa_t pi, u8 vector)

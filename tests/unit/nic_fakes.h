@@ -18,6 +18,7 @@ extern struct fake_balance fake_balance;
 struct fake_answers {
 	bool no_domain, no_iommu;
 	int err_attach, err_detach, err_map, err_unmap, err_irq_alloc, err_irq_set, err_flr, err_vector, err_arm;
+	bool idle; /* the vCPUs do not run and have their vectors waiting */
 	bool not_isolated;
 	u32 *pending, late_irqs;   /* pending bits, which a reset clears; so many resets leave some behind all the same */
 	const char *fault;         /* the point of that name (core/fault.h) fails, once */

@@ -204,12 +204,42 @@ static void posting_storms_are_bounded(void **state)
 	assert_true(fake_lent[1][0].on);
 }
 
+/* Interrupts that tell a vCPU nothing, for it does not run: a few of them are enough. One that does begins anew. */
+static void idle_storms_are_masked_soon(void **state)
+{
+	struct nic_port *p = vm[0]->ports[0];
+	(void)state;
+	assert_int_equal(irq(0, 0x61, 1, ~0ull, 0), 0);
+	assert_int_equal(post(0, NEST_POST_SELF, 0x3000), 0);
+	p->irq[0].window_count = 0;
+	fake.idle = true;
+	for (u32 i = 0; i < 31; i++)
+		assert_true(fake_irq(1, low[0].irq[0].host_vector));
+	fake.idle = false;
+	assert_true(fake_irq(1, low[0].irq[0].host_vector));
+	fake.idle = true;
+	for (u32 i = 0; i < 31; i++)
+		assert_true(fake_irq(1, low[0].irq[0].host_vector));
+	assert_false(low[0].irq_masked[0]);
+	assert_true(fake_irq(1, low[0].irq[0].host_vector));
+	assert_true(low[0].irq_masked[0]);
+	assert_true(fake_timer());
+	assert_false(low[0].irq_masked[0]);
+	assert_true(fake_irq(1, low[0].irq[0].host_vector)); /* the one that MSI-X kept */
+	assert_false(low[0].irq_masked[0]);
+	for (u32 i = 0; i < 31; i++)
+		assert_true(fake_irq(1, low[0].irq[0].host_vector));
+	assert_true(low[0].irq_masked[0]);
+	fake.idle = false;
+	assert_true(fake_timer());
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(interrupt_arguments), T(interrupts_reach_the_vcpu), T(a_refused_retarget_changes_nothing),
 		T(storms_are_bounded), T(posting_arguments), T(posting_lends_the_vector), T(posting_ends_with_the_interrupt),
-		T(posting_storms_are_bounded),
+		T(posting_storms_are_bounded), T(idle_storms_are_masked_soon),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
