@@ -192,6 +192,9 @@ NESTED_MACHINE := $(filter vmx/nested_%,$(VMX_SRCS)) vmx/cr.c vmx/posting.c vmx/
 NESTED_MACHINE_TESTS := nested_insn nested_operand nested_entry nested_exit nested_cr nested_irq nested_page nested_chain posting
 UNIT_TESTS += $(NESTED_MACHINE_TESTS)
 $(foreach t,$(NESTED_MACHINE_TESTS),$(eval UNIT_$(t)_SRCS = $(NESTED_MACHINE))$(eval UNIT_$(t)_CFLAGS = -Itests/unit/vmx_model))
+UNIT_TESTS += sched
+UNIT_sched_SRCS = vmx/sched.c tests/unit/cpu_model/core/x86.h
+UNIT_sched_CFLAGS = -Itests/unit/cpu_model
 UNIT_TESTS += vlapic_regs
 UNIT_vlapic_regs_SRCS = vmx/vlapic.c vmx/vlapic_regs.c tests/unit/vmx_model/core/x86.h tests/unit/vmx_model/vmx/vmx_insn.h
 UNIT_vlapic_regs_CFLAGS = -Itests/unit/vmx_model
