@@ -189,7 +189,7 @@ UNIT_nested_park_SRCS = vmx/nested_park.c $(UNIT_nested_ept_SRCS)
 # The engine as a whole, on a model of the processor: a directory stands before core/x86.h and vmx/vmx_insn.h.
 NESTED_MACHINE := $(filter vmx/nested_%,$(VMX_SRCS)) vmx/cr.c vmx/posting.c vmx/vlapic.c vmx/vmcs.c core/ptab.c tests/conform/base.c \
 	tests/unit/nested_machine.c tests/unit/nested_ram.c tests/unit/nested_actions.c tests/unit/log.c tests/unit/trace_off.c tests/unit/vmx_model/core/x86.h tests/unit/vmx_model/vmx/vmx_insn.h
-NESTED_MACHINE_TESTS := nested_insn nested_operand nested_entry nested_exit nested_cr nested_irq nested_page nested_chain posting
+NESTED_MACHINE_TESTS := nested_insn nested_operand nested_entry nested_exit nested_cr nested_irq nested_page nested_chain nested_chain_events posting
 UNIT_TESTS += $(NESTED_MACHINE_TESTS)
 $(foreach t,$(NESTED_MACHINE_TESTS),$(eval UNIT_$(t)_SRCS = $(NESTED_MACHINE))$(eval UNIT_$(t)_CFLAGS = -Itests/unit/vmx_model))
 UNIT_TESTS += sched
