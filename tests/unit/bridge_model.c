@@ -212,6 +212,8 @@ static void request(struct bridge *b, struct bridge_pe *p, const struct pe_csp *
 	if (b->register_first)
 		synchronise_all(b);
 	enqueue(p, &a);
+	if (b->opens_too && m->command == PE_CSP_OPEN)
+		bridge_open(b, p);
 	synchronise_all(b);
 }
 
@@ -257,7 +259,7 @@ static void meet(struct bridge *b, struct bridge_pe *p, u32 via, const u8 *mac)
 	memcpy(p->mac, mac, 6);
 	ecp_link_init(&p->ecp, ECP_PE_CSP, (u16)(b->life * 7), &csp_ops, p);
 	put_lldp(b, p, 120);
-	if (b->opens_too || (b->life > 1 && b->opens_after_restart))
+	if (b->life > 1 && b->opens_after_restart)
 		bridge_open(b, p);
 }
 

@@ -64,8 +64,8 @@ struct bridge {
 	bool silent;                 /* answers nothing at all */
 	u32 no_response, refuse, wrong_transaction, new_ecid;   /* the next n requests */
 	u8 refuse_result;
-	bool opens_too;              /* sends an Open of its own to each extender that it meets */
-	bool opens_after_restart;    /* … to those that it meets after a restart */
+	bool opens_too;              /* sends an Open of its own for each that it gets */
+	bool opens_after_restart;    /* … and to each extender that it meets after a restart */
 	bool register_first;         /* before the answer to a Create */
 	struct lldp_evb evb;         /* what its EVB TLV says */
 	bool no_evb;
