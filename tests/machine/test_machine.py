@@ -81,6 +81,19 @@ class Scenarios(unittest.TestCase):
             with self.assertRaises(scenario.Failure):
                 scenario.verify_absence(one, lines)
 
+    def test_absence_at_every_level(self):
+        """Whatever the levels are called, and wherever the stanza has the depth."""
+        text = '[[scenario]]\nname = "x"\nwithout = {}\n'
+        no, yes = "VT-x: VPID no", "VT-x: VPID yes"
+        for keys, good, bad in (('die = { depth = 2 }', [f"[L0] {no}", f"[inner] [L1] {no}"], [f"[L0] {no}"]),
+                                ('bundle = "siblings.py"', [f"[L0] {no}", f"[inner] [a] [L2] {no}", "[inner] [a] [L2] processors: 1"],
+                                 [f"[L0] {no}", f"[inner] [a] [L2] {yes}"]),
+                                ('bundle = "die_inner.py"', [f"[L0] {no}", "[guest] guest: up"], [f"[L0] {no}", "[inner0] [L1] processors: 1"])):
+            one = next(s for s in self.load(text + keys) if s.without == "vpid")
+            scenario.verify_absence(one, good)
+            with self.assertRaises(scenario.Failure, msg=keys):
+                scenario.verify_absence(one, bad)
+
     def test_mistakes(self):
         for text in ('name = "x"\nexpct = []', 'cpus = 1', 'name = "x"\nexit = "0"', 'name = "x"\nexpect = ["("]',
                      'name = "x"\noptions = { nick = 1 }', 'name = "x"\nwithout = { often = ["vpid"] }',
