@@ -277,6 +277,7 @@ help: ## this list
 	@echo '                       GUEST=kernel.elf GUEST_CMDLINE="..." GUEST_MODULES="a b"'
 	@echo '                       TRACE=1 (what every level did, in exact order, as text)'
 	@echo '                       SCENARIO=switch (a Linux ping through twenty switches), or any name of python3 tests/run.py --list'
+	@echo '  make test JOBS=1 runs one machine at a time; else as many as there are processors and memory for.'
 	@echo '  make CC=clang builds with clang into build/clang.'
 
 setup: ## install and build what the machine lacks (every other target does it, too)
@@ -302,13 +303,16 @@ QUICK_TESTS = 'python3 tests/style.py' 'python3 tests/unit/run.py $(UNIT_PROGRAM
 	'python3 tests/peers/test_peers.py'
 BRIDGE_TEST = 'python3 tests/peers/test_bridge.py'
 
+# Machines at a time: each keeps one processor busy.
+JOBS ?= $(shell nproc)
+
 test: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) $(FRAMES_PROGRAM) machine linux ## all tests: style, unit tests, scenarios on the test machine
-	@python3 tests/total.py $(QUICK_TESTS) $(BRIDGE_TEST) 'python3 tests/run.py'
+	@python3 tests/total.py $(QUICK_TESTS) $(BRIDGE_TEST) 'python3 tests/run.py --jobs $(JOBS)'
 
 test-long: FUZZ_RUNS = $(FUZZ_RUNS_LONG)
 test-long: FUZZ_CODEC_RUNS = $(FUZZ_CODEC_RUNS_LONG)
 test-long: both $(UNIT_PROGRAMS) $(COVERAGE_PROGRAMS) $(FUZZ_PROGRAMS) $(FRAMES_PROGRAM) machine linux ## the same with the scenarios that take long
-	@python3 tests/total.py $(QUICK_TESTS) $(BRIDGE_TEST) 'python3 tests/run.py --long'
+	@python3 tests/total.py $(QUICK_TESTS) $(BRIDGE_TEST) 'python3 tests/run.py --long --jobs $(JOBS)'
 
 .PHONY: linux
 linux: $(LINUX_PARTS)

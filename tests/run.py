@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Runs the scenarios of tests/scenarios.toml, one machine at a time.
+"""Runs the scenarios of tests/scenarios.toml, one machine at a time, or several.
 
-    run.py [--list] [--only PATTERN] [--long] [--verbose]
+    run.py [--list] [--only PATTERN] [--long] [--verbose] [--jobs N]
 
 Each ends with a line "PASS name", "FAIL name: expected ..., saw ..., log ..." or "SKIP name: why"; the last line is
 "N passed, N failed" (and ", N skipped"). Status: 0 all passed, 1 something failed, 2 bad scenario file.
@@ -15,9 +15,12 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TESTS / "machine"))
 
+import jobs         # noqa: E402
 import options      # noqa: E402
 import paths        # noqa: E402
 import scenario     # noqa: E402
+
+STATUS = {"PASS": 10, "FAIL": 11, "SKIP": 12}      # of one scenario alone: not what a Python that breaks off ends with
 
 
 def parse(argv):
@@ -27,6 +30,8 @@ def parse(argv):
                    help="those whose name matches (shell pattern, or a part of the name); may be repeated")
     p.add_argument("--long", action="store_true", help="also those marked as long")
     p.add_argument("--verbose", action="store_true", help="show the consoles")
+    p.add_argument("--jobs", type=int, default=1, metavar="N", help="machines at a time, as far as there is memory for them")
+    p.add_argument("--alone", metavar="NAME", help=argparse.SUPPRESS)      # this one, without a sum; the status says what came out
     p.add_argument("--file", default=str(TESTS / "scenarios.toml"), help=argparse.SUPPRESS)
     return p.parse_args(argv)
 
@@ -45,7 +50,8 @@ def run_one(s, args, folder):
     """"PASS", "FAIL" or "SKIP"; prints the verdict."""
     run_dir = paths.BUILD / "run" / s.label
     log = f"log {(run_dir / 'console.log').relative_to(paths.REPO)}"
-    print(f"RUN  {s.label}", file=sys.stderr, flush=True)
+    if not args.alone:
+        print(f"RUN  {s.label}", file=sys.stderr, flush=True)
     try:
         scenario.run(s, folder, run_dir, show if args.verbose else None)
     except scenario.Skip as e:
@@ -59,6 +65,25 @@ def run_one(s, args, folder):
         return "FAIL"
     print(f"PASS {s.label}", flush=True)
     return "PASS"
+
+
+def run_beside(chosen_ones, args):
+    """Each in a process of its own; the verdicts."""
+    names = {value: name for name, value in STATUS.items()}
+    verdicts = []
+
+    def begun(label):
+        print(f"RUN  {label}", file=sys.stderr, flush=True)
+
+    def ended(label, status, output):
+        print(output, end="", flush=True)
+        if status not in names:
+            print(f"FAIL {label}: expected a verdict, saw the runner end with status {status}", flush=True)
+        verdicts.append(names.get(status, "FAIL"))
+
+    own = [sys.executable, str(Path(__file__).resolve()), "--file", args.file]
+    jobs.run([(s.label, [*own, "--alone", s.label]) for s in chosen_ones], jobs.machines(args.jobs), begun, ended)
+    return verdicts
 
 
 def terminate(signum, frame):
@@ -80,7 +105,13 @@ def main(argv):
         return 0
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, terminate)
-    verdicts = [run_one(s, args, path.parent) for s in scenarios if chosen(s, args)]
+    if args.alone:
+        return STATUS[run_one(next(s for s in scenarios if s.label == args.alone), args, path.parent)]
+    chosen_ones = [s for s in scenarios if chosen(s, args)]
+    if args.jobs > 1 and not args.verbose:
+        verdicts = run_beside(chosen_ones, args)
+    else:
+        verdicts = [run_one(s, args, path.parent) for s in chosen_ones]
     skipped = verdicts.count("SKIP")
     print(f"{verdicts.count('PASS')} passed, {verdicts.count('FAIL')} failed" +
           (f", {skipped} skipped" if skipped else ""), flush=True)

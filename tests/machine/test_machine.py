@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Host unit tests of the runner's pure parts: python3 tests/machine/test_machine.py"""
+import signal
 import struct
 import subprocess
 import sys
@@ -12,6 +13,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 import console      # noqa: E402
 import cpio         # noqa: E402
 import image        # noqa: E402
+import jobs         # noqa: E402
 import options      # noqa: E402
 import scenario     # noqa: E402
 import wire_peer    # noqa: E402
@@ -119,6 +121,43 @@ class Scenarios(unittest.TestCase):
                       dict(without=["smm"]), dict(without=["vpid"], kind="qemu"), dict(without=["vpid"], cpu_model="p4")):
             with self.assertRaises(options.BadOption, msg=wrong):
                 options.Options(**{"disk": "x", **wrong}).check()
+
+
+class Jobs(unittest.TestCase):
+    def run_some(self, texts, at_a_time):
+        """Shell programs; (what happened in order, most that ran at a time)."""
+        events, most = [], 0
+
+        def begun(name):
+            nonlocal most
+            events.append(("begun", name))
+            most = max(most, sum(1 if e[0] == "begun" else -1 for e in events))
+
+        jobs.run([(n, ["sh", "-c", text]) for n, text in enumerate(texts)], at_a_time, begun, lambda *end: events.append(("ended", *end)))
+        return events, most
+
+    def test_one_by_one(self):
+        events, most = self.run_some(["echo a", "echo b >&2; exit 3"], 1)
+        self.assertEqual(events, [("begun", 0), ("ended", 0, 0, "a\n"), ("begun", 1), ("ended", 1, 3, "b\n")])
+        self.assertEqual(most, 1)
+
+    def test_beside(self):
+        """The first waits for what the second makes: they do run beside each other; its words are not torn by the other's."""
+        with tempfile.TemporaryDirectory() as folder:
+            first = f"echo a; while ! [ -e {folder}/made ]; do sleep 0.01; done; echo b"
+            events, most = self.run_some([first, f"echo c; : > {folder}/made", "kill -9 $$"], 2)
+        self.assertEqual(most, 2)
+        self.assertEqual([e[1] for e in events if e[0] == "begun"], [0, 1, 2])
+        self.assertEqual(sorted(e[1:] for e in events if e[0] == "ended"), [(0, 0, "a\nb\n"), (1, 0, "c\n"), (2, -signal.SIGKILL, "")])
+
+    def test_none_is_left(self):
+        with tempfile.TemporaryDirectory() as folder:
+            with self.assertRaises(KeyboardInterrupt):
+                def interrupted(*_):
+                    raise KeyboardInterrupt
+                jobs.run([("long", ["sh", "-c", f"trap 'echo cleaned > {folder}/said; exit' TERM; while :; do sleep 0.01; done"]),
+                          ("short", ["sleep", "0.3"])], 2, lambda name: None, interrupted)
+            self.assertEqual((Path(folder) / "said").read_text(), "cleaned\n")
 
 
 class WirePeer(unittest.TestCase):

@@ -9,6 +9,7 @@ from the SDM, or a capability that the nesting engine does not offer.
 Run by itself: conform.py [--model M] [--without FEATURE] [WORDS...] prints the lines of a bare run.
 """
 import argparse
+import fcntl
 import fnmatch
 import hashlib
 import re
@@ -116,18 +117,22 @@ def bare_lines(words, model, loader="multiboot2", echo=None, without=(), cpus=1)
     key = hashlib.sha256(b"\0".join([elf, words.encode(), model.encode(), loader.encode(), *map(str.encode, without), *([b"cpus"] * (cpus - 1))])).hexdigest()[:16]
     folder = paths.BUILD / "conform"
     kept = folder / f"{key}.txt"
-    if kept.exists():
-        return kept.read_text().splitlines()
-    folder.mkdir(parents=True, exist_ok=True)
-    iso = make_iso(folder / key, words, loader)
-    bare = options.Options(kind="bochs", iso=str(iso), firmware="bios", cpu_model=model, without=list(without), memory=512,
-                           cpus=cpus)
-    with Machine(bare, folder / key / "run", echo) as m:
+    (folder / key).mkdir(parents=True, exist_ok=True)
+    with open(folder / key / "lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)        # another scenario beside us may want the same
+        if not kept.exists():
+            iso = make_iso(folder / key, words, loader)
+            bare = options.Options(kind="bochs", iso=str(iso), firmware="bios", cpu_model=model, without=list(without), memory=512,
+                                   cpus=cpus)
+            kept.write_text("\n".join(bare_run(bare, folder / key / "run", echo)) + "\n")
+    return kept.read_text().splitlines()
+
+
+def bare_run(machine, folder, echo):
+    with Machine(machine, folder, echo) as m:
         code = m.wait(300)
-        lines = list(m.lines)
-    assert code in (0, 1), f"expected exit code 0 or 1 of the bare run, saw {code}: {lines[-1:]}"
-    kept.write_text("\n".join(lines) + "\n")
-    return lines
+        assert code in (0, 1), f"expected exit code 0 or 1 of the bare run, saw {code}: {m.lines[-1:]}"
+        return list(m.lines)
 
 
 def causes_without(features):
