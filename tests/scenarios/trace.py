@@ -93,7 +93,7 @@ def run_without(m):
     directory.mkdir(parents=True, exist_ok=True)
     disk = directory / "disk.img"
     image.make_nestling(disk, paths.built("nestling.efi", "Nestling"), cpio.archive(spine.bundle_of(stanza)))
-    with Machine(options.Options(disk=str(disk), cpus=m.options.cpus), directory) as off:
+    with Machine(options.Options(disk=str(disk), cpus=m.options.cpus, without=m.options.without), directory) as off:
         expect("exit code without the trace", 0, off.wait(300))
     assert not any("@trace" in line for line in off.lines), "trace = off: expected no @trace line"
     return off
