@@ -44,16 +44,24 @@ static void slice_until(struct ring *r, struct vcpu *v, u64 end, u64 ticks)
 	v->limit = vmx_caps.preemption_timer ? (u32)(ticks >> FIELD_GET(VMX_MISC_TIMER_RATE, vmx_caps.misc)) + 1 : 0;
 }
 
+/* Somebody has been woken: the slice ends with the turn at the latest. Not inlined: every exit that is not a fast one asks below. */
+static __attribute__((noinline)) bool turn_over(struct ring *r)
+{
+	u64 now = rdtsc();
+
+	if (now < r->turn_end && r->slice_end > r->turn_end)
+		slice_until(r, this_cpu()->current, r->turn_end, r->turn_end - now);
+	return now >= r->turn_end || (READ_ONCE(reap_wanted) && this_cpu()->index == 0);
+}
+
 bool sched_slice_over(void)
 {
 	struct ring *r = my_ring();
-	if (READ_ONCE(r->woken) && r->slice_end > r->turn_end) {
-		u64 now = rdtsc();
-		if (now >= r->turn_end)
-			return true;
-		slice_until(r, this_cpu()->current, r->turn_end, r->turn_end - now);
-	}
-	return (r->slice_end != SLICE_NONE && rdtsc() >= r->slice_end) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0);
+	u64 end = r->slice_end;
+
+	if (__builtin_expect(READ_ONCE(r->woken) != 0, 0))
+		return turn_over(r);
+	return (end != SLICE_NONE && rdtsc() >= end) || (READ_ONCE(reap_wanted) && this_cpu()->index == 0);
 }
 
 void sched_note(struct vcpu *v)
