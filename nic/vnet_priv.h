@@ -12,6 +12,7 @@
 #ifndef NIC_VNET_PRIV_H
 #define NIC_VNET_PRIV_H
 
+#include "nic/frame.h"
 #include "nic/virtq_dev.h"
 #include "nic/vnet.h"
 
@@ -97,17 +98,16 @@ static inline u64 mac_key(const u8 *m)
 
 #define VNET_ETHERTYPE_VLAN 0x8100
 
-/*
- * A frame of possible length, and no longer than the MTU and, not counted in that, a tag of the guest's own and the E-TAG of an extender. What
- * stands behind an E-TAG is not looked at here: the level further in has counted exactly.
- */
+/* A frame of possible length, and no longer than the MTU and, not counted in that, the E-TAG of an extender and a tag of the guest's own. */
 static inline bool vnet_frame_fits(const struct vnet *d, const u8 *frame, u64 len)
 {
 	u32 room = READ_ONCE(d->tag_room);
 	if (len < VNET_FRAME_MIN || len > VNET_FRAME_MAX + room)
 		return false;
-	bool tagged = room || (len >= VNET_FRAME_MIN + 4 && (frame[12] << 8 | frame[13]) == VNET_ETHERTYPE_VLAN);
-	return len <= READ_ONCE(d->mtu) + VNET_FRAME_MIN + (tagged ? 4u : 0) + room;
+	u32 tags = room && len >= VNET_FRAME_MIN + room && frame_type(frame) == FRAME_TYPE_ETAG ? room : 0;
+	if (len >= VNET_FRAME_MIN + tags + 4 && frame_type(frame + tags) == VNET_ETHERTYPE_VLAN)
+		tags += 4;
+	return len <= READ_ONCE(d->mtu) + VNET_FRAME_MIN + tags;
 }
 
 /* It may move frames. Exact under tx or rx. */
