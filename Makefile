@@ -32,7 +32,7 @@ IOMMU_SRCS := iommu/devices.c iommu/dmar.c iommu/domain.c iommu/faults.c iommu/i
 NIC_SRCS := nic/ecp.c nic/ecp_link.c nic/etag.c nic/extender.c nic/lldp.c nic/lldp_agent.c nic/pe_csp.c nic/pe_csp_pdu.c nic/vdp.c nic/vdp_pdu.c \
 	nic/igb.c nic/igb_conf.c nic/igb_data.c nic/igb_irq.c nic/igb_link.c nic/igb_mbx.c nic/igb_mode.c nic/igb_plugin.c \
 	nic/igb_pool.c nic/igb_port.c nic/igb_ring.c nic/igb_scrub.c nic/igb_setup.c nic/igb_state.c \
-	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/nic_monitor.c nic/port.c nic/port_dma.c nic/port_ext.c \
+	nic/igb_vf.c nic/igb_vfreg.c nic/msix.c nic/nic.c nic/nic_hc.c nic/nic_monitor.c nic/port.c nic/port_dma.c nic/port_ext.c nic/port_ext_control.c \
 	nic/port_irq.c \
 	nic/plugin_igbvf.S nic/port_mode.c nic/port_regs.c nic/port_state.c nic/sriov.c nic/state.c nic/upstream.c nic/upstream_data.c \
 	nic/uplink.c nic/upstream_dev.c nic/virtq_dev.c \
@@ -129,6 +129,13 @@ CHAIN_UNDER_TEST := nic/ecp.c nic/ecp_link.c nic/etag.c nic/extender.c nic/lldp.
 UNIT_TESTS += pe_csp vdp
 UNIT_pe_csp_SRCS = $(CHAIN_UNDER_TEST)
 UNIT_vdp_SRCS = $(CHAIN_UNDER_TEST)
+
+UNIT_TESTS += port_ext port_ext_bad
+UNIT_port_ext_SRCS = nic/nic.c nic/nic_hc.c $(filter nic/port%,$(NIC_SRCS)) nic/state.c core/vdev.c $(filter-out %/chain_model.c,$(CHAIN_UNDER_TEST)) \
+	tests/unit/ext_model.c tests/unit/cpu_model/core/x86.h $(NIC_FAKES)
+UNIT_port_ext_CFLAGS = -Itests/unit/cpu_model
+UNIT_port_ext_bad_SRCS = $(UNIT_port_ext_SRCS)
+UNIT_port_ext_bad_CFLAGS = $(UNIT_port_ext_CFLAGS)
 
 UNIT_TESTS += state port_mode
 UNIT_state_SRCS = nic/state.c

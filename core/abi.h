@@ -131,7 +131,7 @@ enum nest_hypercall {
 	HC_NIC_QUIESCE = 30,
 	/*
 	 * (handle) Start them again where they stopped. 0, -EINVAL (not quiesced), -ETIMEDOUT (a queue does not start; it stays quiesced),
-	 * -EIO (the function is lost).
+	 * -EIO (the function is lost), -EPERM (see NEST_NIC_EXTERNAL: the bridge refuses the port; it stays quiesced).
 	 */
 	HC_NIC_RESUME = 31,
 	/* (handle) Record page: struct nest_nic_state of a quiesced function. -EBUSY (not quiesced). */
@@ -301,6 +301,12 @@ struct nest_phase { char name[32]; };
 
 #define NEST_NIC_LINK_UP (1u << 0)
 #define NEST_NIC_MAY_PASS (1u << 1)   /* pass-through is possible and allowed: flags of every level agree */
+/*
+ * NEST_NIC_EXTERNAL. If a level's configuration demands a VLAN and the bridge answers another one, the level refuses the port: LINK_UP and MAY_PASS
+ * are not set, frames are dropped, a function of it stands still as after HC_NIC_QUIESCE, HC_NIC_ALLOC and HC_NIC_RESUME answer -EPERM; a
+ * transaction then ends soon or is aborted. That ends when the bridge associates the port with that VLAN: then a function goes on by
+ * itself, unless the VM has quiesced it.
+ */
 #define NEST_NIC_EXTERNAL (1u << 2)   /* the bridge behind the outermost's wire switches for this port; the same for the port's whole life */
 #define NEST_NIC_S_CHANNEL (1u << 4)  /* external: an S-tag of its own names the port on the wire; else its E-TAG does */
 #define NEST_NIC_VDP_OUTER (1u << 3)  /* a level further out associates the port with that bridge (VDP), or forbids it: who asks must not */

@@ -182,7 +182,10 @@ struct nic_port {
 	enum nic_mode mode;              /* which state it is in */
 	enum nic_mode want;              /* what was asked for (atomic) */
 	bool prepared;                   /* a transaction to the other state is prepared */
-	bool quiesced;
+	bool quiesced;                   /* by the VM */
+	bool halted;                     /* by us: the bridge refuses the port */
+	bool unsettled;                  /* (atomic) it could not be halted, or go on again, yet */
+	u64 patience;                    /* TSC: a transaction is in the way of halting, and may be until then */
 	u64 switches;
 	u32 wishes;                      /* how many have been made */
 	u32 wishes_before;               /* … when the transaction began */

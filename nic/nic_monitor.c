@@ -63,7 +63,7 @@ static void show_port(struct vm *vm, u32 index)
 			 vm->cfg->name, index, mode_name(p->mode), mode_name(READ_ONCE(p->want)), p->prepared ? ", prepared" : "",
 			 p->lower->ops->name, p->lower->index, m[0], m[1], m[2], m[3], m[4], m[5], vlan,
 			 info.flags & NEST_NIC_LINK_UP ? "up" : "down", p->open ? "open" : "closed",
-			 p->quiesced ? ", quiesced" : "", self_armed(p) ? ", self-armed" : "", extender);
+			 p->halted ? ", refused" : p->quiesced ? ", quiesced" : "", self_armed(p) ? ", self-armed" : "", extender);
 }
 
 static void show_stats(struct vm *vm, u32 index)

@@ -27,7 +27,7 @@ int port_enter(struct nic_port *p)
 	return 0;
 }
 
-bool port_try_enter(struct nic_port *p) { return !__atomic_exchange_n(&p->lock.held, 1, __ATOMIC_ACQUIRE); }
+bool port_try_enter(struct nic_port *p) { return spin_try(&p->lock); }
 
 /* Open first, then look: whoever brings news and finds the port taken has written them before we look. */
 void port_leave(struct nic_port *p)
@@ -101,6 +101,8 @@ int port_open(struct nic_port *p, u32 flags)
 			    p->index);
 		return -EPERM;
 	}
+	if (port_ext_refused(p)) /* it could not move a frame */
+		return -EPERM;
 	if (fault_point("port: memory for the book of DMA"))
 		return -ENOMEM;
 	int r = port_dma_init(p);
@@ -115,7 +117,7 @@ int port_open(struct nic_port *p, u32 flags)
 	p->handle = (p->index + 1) | p->generation << 8;
 	p->open = true;
 	port_ext_open(p, true);
-	p->quiesced = p->prepared = false;
+	p->quiesced = p->halted = p->prepared = false;
 	if (!(flags & NEST_ALLOC_PARKED)) {
 		p->mode = NIC_PASSTHROUGH;
 		WRITE_ONCE(p->want, NIC_PASSTHROUGH);
@@ -144,14 +146,16 @@ int port_close(struct nic_port *p)
 		log_line("nic: port %u of VM %s: the lower link could not take it back in order (error %d)", p->index,
 			 p->vm->cfg->name, -r);
 	p->mode = NIC_EMULATION;
-	p->quiesced = false;
+	p->quiesced = p->halted = false;
+	WRITE_ONCE(p->unsettled, false);
 	port_dma_fini(p);
 	return r == -EAGAIN ? -EIO : r; /* "again" is said only where nothing has changed */
 }
 
 /* ---- life with the VM ---- */
 
-static struct nic_port *pool_take(struct vm *vm, struct nic_lower *l)
+/* Who brings late news for the port's last owner may look at it as soon as it has a VM: then it has all else, too. */
+static struct nic_port *pool_take(struct vm *vm, struct nic_lower *l, u32 index)
 {
 	struct nic_port *p = NULL;
 	spin_lock(&pool_lock);
@@ -159,8 +163,10 @@ static struct nic_port *pool_take(struct vm *vm, struct nic_lower *l)
 		if (!pool[i].vm)
 			p = &pool[i];
 	if (p) {
-		p->vm = vm;
+		p->index = index;
+		p->cfg = &vm->cfg->nics[index];
 		p->lower = l;
+		__atomic_store_n(&p->vm, vm, __ATOMIC_RELEASE);
 		l->bound = p;
 	}
 	spin_unlock(&pool_lock);
@@ -171,8 +177,8 @@ static void pool_give(struct nic_port *p)
 {
 	spin_lock(&pool_lock);
 	p->lower->bound = NULL;
-	p->lower = NULL;
 	p->vm = NULL;
+	p->lower = NULL;
 	spin_unlock(&pool_lock);
 }
 
@@ -204,17 +210,15 @@ static int port_bind(struct vm *vm, u32 index)
 			 n, n == 1 ? "" : "s");
 		return 0;
 	}
-	struct nic_port *p = pool_take(vm, l);
+	struct nic_port *p = pool_take(vm, l, index);
 	if (!p) {
 		log_line("nic: VM %s wants port%u, but another port of a VM is bound to it", vm->cfg->name, cfg->port);
 		return -EBUSY;
 	}
-	p->index = index;
-	p->cfg = cfg;
 	p->nr_irqs = 0;
 	p->mode = NIC_EMULATION;
 	p->want = cfg->mode;
-	p->prepared = p->quiesced = p->news = false;
+	p->prepared = p->quiesced = p->halted = p->unsettled = p->news = false;
 	p->switches = 0;
 	totals_begin(p);
 	struct nest_nic_info info;

@@ -55,6 +55,11 @@ void port_adopt(struct nic_port *p);
 /* port_state.c: as HC_NIC_QUIESCE and its family return. */
 int port_quiesce(struct nic_port *p);
 int port_resume(struct nic_port *p);
+/*
+ * Halt the function if the bridge refuses the port (port_ext_refused), let it go on if it does no more. unsettled says that this is to be
+ * called again, a little later.
+ */
+void port_obey(struct nic_port *p);
 int port_save(struct nic_port *p, struct nest_nic_state *out);
 int port_restore(struct nic_port *p, const struct nest_nic_state *in);
 

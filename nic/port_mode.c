@@ -35,7 +35,7 @@ int port_prepare(struct nic_port *p, enum nic_mode mode)
 		return -EPERM;
 	if (mode == NIC_EMULATION && !(p->dev && vnet_running(p->dev)))
 		return -EIO;
-	if (p->quiesced)
+	if (p->quiesced || p->halted)
 		return -EBUSY;
 	if (fault_point("port: prepare, before the lower link"))
 		return -EIO;
@@ -60,6 +60,7 @@ int port_commit(struct nic_port *p, enum nic_mode mode)
 	if (p->wishes == p->wishes_before) /* else somebody has wished since */
 		WRITE_ONCE(p->want, mode);
 	p->switches++;
+	port_obey(p);
 	return (int)(vf_head & 0x7fffffff);
 }
 
@@ -69,6 +70,7 @@ int port_abort(struct nic_port *p, enum nic_mode mode)
 		return -EINVAL;
 	p->prepared = false;
 	p->lower->ops->abort(p->lower, mode);
+	port_obey(p);
 	return 0;
 }
 
@@ -147,6 +149,7 @@ void port_adopt(struct nic_port *p)
 		else
 			wish(p, info.want == NEST_MODE_PASSTHROUGH ? NIC_PASSTHROUGH : NIC_EMULATION);
 	}
+	port_obey(p);
 	if (p->dev)
 		vnet_changed(p->dev);
 }

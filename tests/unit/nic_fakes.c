@@ -75,6 +75,9 @@ void timer_arm(struct timer *t, u64 deadline)
 	seen.timers++;
 }
 
+void timer_cancel(struct timer *t) { armed = armed == t ? NULL : armed; }
+u64 fake_deadline(void) { return armed ? armed->deadline : ~0ull; }
+
 bool fake_timer(void)
 {
 	struct timer *t = armed;

@@ -40,6 +40,8 @@ extern struct fake_seen seen;
 bool fake_irq(u32 cpu, int vector);
 /* Let the last armed timer expire. False: none is armed. */
 bool fake_timer(void);
+/* When it would; ~0: none is armed. */
+u64 fake_deadline(void);
 void fakes_reset(void);
 
 /* A VM with `mib` MiB of RAM in two pieces that are not contiguous for us, on CPU 0 and 1. */

@@ -41,6 +41,7 @@ bool fault_hit(struct fault_point *p)
 	return hit;
 }
 
+u64 tsc_khz(void) { return 1000000; }
 bool vnet_running(const struct vnet *d) { (void)d; return dev_running; }
 int vnet_fence(struct vnet *d) { (void)d; return dev_fence; }
 void vnet_changed(struct vnet *d) { (void)d; dev_changed++; }
