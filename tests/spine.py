@@ -36,10 +36,10 @@ class Guest:
     """What runs innermost: ours, or a kernel of the user's."""
 
     def __init__(self, kernel=None, cmdline="", modules=(), memory=GUEST_MIB, cpus=(0,), mac="52:54:00:00:00:02", vmx=True,
-                 name="guest", canary=False, mode="passthrough", emulated=False, level=0, vlan=0, posting=True):
+                 name="guest", canary=False, mode="passthrough", emulated=False, level=0, vlan=0, posting=True, vdp=()):
         """
         mac "": no NIC. mode: in which its port starts; emulated: where it stays. level: where it runs, 0 = innermost. vlan: 0 = none.
-        posting False: no self-armed posting; "L0", "L1" ...: this instance alone refuses it.
+        posting False: no self-armed posting; "L0", "L1" ...: this instance alone refuses it. vdp: the nic option of instance 0, 1 ... ("": none).
         canary: one more module, of known contents (canary.py).
         """
         self.kernel = Path(kernel) if kernel else paths.built("guest.elf", "the guest")
@@ -49,7 +49,7 @@ class Guest:
         self.nic_words = "mode=emulation passthrough=off" if emulated else f"mode={mode}"
         if vlan:
             self.nic_words += f" vlan={vlan}"
-        self.posting = posting
+        self.posting, self.vdp = posting, list(vdp)
 
     def files(self):
         return dict({p.name: p.read_bytes() for p in [self.kernel, *self.modules]},
@@ -58,7 +58,8 @@ class Guest:
     def nic(self, instance):
         """What instance n (0: the outermost) says about the port, behind its name."""
         refuses = self.posting is False or self.posting == f"L{instance}"
-        return f"{self.nic_words}{' posting=off' if refuses else ''} mac={self.mac}"
+        vdp = self.vdp[instance] if instance < len(self.vdp) else ""
+        return f"{self.nic_words}{' posting=off' if refuses else ''}{f' vdp={vdp}' if vdp else ''} mac={self.mac}"
 
     def section(self, port, instance=0):
         modules = [m.name for m in self.modules] + ([canary.FILE] if self.canary else [])
@@ -94,7 +95,7 @@ def bundle(depth, guests, cpus=1, head=HEAD, inner_vmx=True):
     return files
 
 
-GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated", "level", "vlan", "posting"}
+GUEST_KEYS = {"kernel", "cmdline", "modules", "memory", "cpus", "mac", "vmx", "name", "canary", "mode", "emulated", "level", "vlan", "posting", "vdp"}
 
 
 def guest_of(stanza):
