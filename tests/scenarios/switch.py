@@ -16,14 +16,14 @@ def stream_perfect(stream):
     return stream["peer"] == good and stream["guest"] == good
 
 
-def check(m, meanwhile=lambda peer: None):
-    """meanwhile: called with the peer's process while the traffic runs."""
+def check(m, meanwhile=lambda peer: None, host=None, limit=900):
+    """meanwhile: called with the peer's process while the traffic runs. host: where it runs, if not at the wire (outside.Outside)."""
     words = dict(w.split("=", 1) for w in m.scenario.spec["spine"]["cmdline"].split() if "=" in w)
     m.expect(r"guest: nic: port 0", 300)
-    peer = spine.start_blast(m, m.dir)
+    peer = spine.start_blast(host or m, m.dir)
     meanwhile(peer)
     try:
-        code = m.wait(900)
+        code = m.wait(limit)
     except Ended as e:
         raise AssertionError(f"expected exit code 0, saw: {e}") from None
     result = spine.finish_blast(peer, m.dir, 30)
