@@ -286,6 +286,13 @@ static void input_ip(struct ip_stack *s, const u8 *frame, const u8 *mac, const u
 	}
 }
 
+/* Who has joined a group gets others, too: a NIC's filter for multicasts is a hash. */
+static void count_foreign(struct ip_stack *s, const u8 *frame)
+{
+	s->count.foreign++;
+	s->count.overheard += s->group && frame[0] & 1;
+}
+
 void ip_input(struct ip_stack *s, const u8 *frame, u32 len)
 {
 	s->count.rx++;
@@ -298,7 +305,7 @@ void ip_input(struct ip_stack *s, const u8 *frame, u32 len)
 	if (!memcmp(mac, s->mac, 6))
 		s->count.own++;
 	else if ((memcmp(frame, s->mac, 6) && memcmp(frame, eth_broadcast, 6) && !is_our_group(s, frame)) || mac[0] & 1)
-		s->count.foreign++;
+		count_foreign(s, frame);
 	else if (get16(frame + 12) == TYPE_ARP)
 		input_arp(s, body, body_len);
 	else if (get16(frame + 12) == TYPE_IP)

@@ -24,7 +24,7 @@ struct ip_counts {
 	u64 rx_arp, rx_echo, rx_udp;
 	u64 own;                /* sent by ourselves: 82576 switches return a broadcast to its sender */
 	u64 foreign;            /* not for us, or a protocol we do not speak */
-	u64 overheard;          /* of these, questions of ARP for somebody else, which everybody hears */
+	u64 overheard;          /* of these, questions of ARP for somebody else, which everybody hears, and other groups' multicasts */
 	u64 malformed;          /* too short, lengths that contradict each other, fragments */
 	u64 bad_checksum;
 	u64 tx;

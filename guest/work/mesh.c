@@ -1,9 +1,9 @@
 /*
  * The mesh workload: one of several guests that talk to each other and to the outside at the same time. A datagram "go" to port= begins:
- * count= pings to each of peers= (the last numbers of addresses in our network), then count= numbered broadcasts, while it answers all others
- * and counts their broadcasts; "stop" ends. Pings to never= are sent, and nobody may answer: what is there is in another VLAN.
+ * count= pings to each of peers= (the last numbers of addresses in our network), then count= numbered broadcasts and, with group=, multicasts,
+ * while it answers all others and counts theirs; "stop" ends. Pings to never= are sent, and nobody may answer: what is there is in another VLAN.
  *
- * Invariant: of each member's broadcasts every one must come, once and in order; frames that are not for us must not reach us.
+ * Invariant: of each member's broadcasts and multicasts every one must come, once and in order; frames that are not for us must not reach us.
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,17 +17,18 @@
 #define PING_ID 0x4d45
 #define PING_LEN 56u
 #define MAGIC "MESH"
+#define GROUP_MAGIC "MESG"
 #define BROADCAST_LEN 64u
 #define NEVER_PINGS 3u
 
-struct member { u32 addr; u32 sent, answered, heard, wrong; };
+struct member { u32 addr; u32 sent, answered, heard, grouped, wrong; };
 
 struct mesh {
 	struct net net;
 	u16 port, seq;
 	u64 wait_us, count;
 	struct member member[MEMBERS];
-	u32 nr, strangers; /* broadcasts of somebody who is no member */
+	u32 nr, strangers; /* broadcasts and multicasts of somebody who is no member */
 	u32 never;         /* pings that nobody may answer */
 	struct member *asked;
 	bool go, stop;
@@ -48,15 +49,17 @@ static void take_reply(void *arg, u32 from, u16 id, u16 seq, const u8 *data, u32
 		m->strangers++;
 }
 
-static void take_broadcast(struct mesh *m, u32 from, const u8 *data)
+/* A broadcast, or a multicast. */
+static void take_many(struct mesh *m, u32 from, const u8 *data, bool group)
 {
 	u32 seq = (u32)data[4] << 8 | data[5];
 
 	for (u32 i = 0; i < m->nr; i++) {
 		if (m->member[i].addr != from)
 			continue;
-		if (seq == m->member[i].heard)
-			m->member[i].heard++;
+		u32 *heard = group ? &m->member[i].grouped : &m->member[i].heard;
+		if (seq == *heard)
+			(*heard)++;
 		else
 			m->member[i].wrong++;
 		return;
@@ -70,8 +73,9 @@ static void take_datagram(void *arg, const struct udp_datagram *d)
 
 	if (d->to_port != m->port)
 		return;
-	if (d->len == BROADCAST_LEN && !memcmp(d->payload, MAGIC, 4)) {
-		take_broadcast(m, d->from, d->payload);
+	bool group = d->len == BROADCAST_LEN && !memcmp(d->payload, GROUP_MAGIC, 4);
+	if (group || (d->len == BROADCAST_LEN && !memcmp(d->payload, MAGIC, 4))) {
+		take_many(m, d->from, d->payload, group);
 		return;
 	}
 	m->go |= d->len == 2 && !memcmp(d->payload, "go", 2);
@@ -125,15 +129,15 @@ static void ping_never(struct mesh *m, const struct cmdline *c)
 	}
 }
 
-static void broadcast_all(struct mesh *m)
+static void send_all(struct mesh *m, const char *magic, const u8 *mac, u32 to)
 {
 	for (u32 seq = 0; seq < m->count; seq++) {
 		u8 *p = ip_udp_payload(&m->net.ip);
 		memset(p, 0, BROADCAST_LEN);
-		memcpy(p, MAGIC, 4);
+		memcpy(p, magic, 4);
 		p[4] = (u8)(seq >> 8);
 		p[5] = (u8)seq;
-		ip_udp_send(&m->net.ip, eth_broadcast, m->net.ip.addr | 0xff, m->port, m->port, BROADCAST_LEN);
+		ip_udp_send(&m->net.ip, mac, to, m->port, m->port, BROADCAST_LEN);
 		net_flush(&m->net);
 		net_poll(&m->net);
 	}
@@ -144,7 +148,8 @@ static bool complete(const struct mesh *m)
 	bool all = true;
 
 	for (u32 i = 0; i < m->nr; i++)
-		all &= m->member[i].answered == m->count && m->member[i].heard == m->count;
+		all &= m->member[i].answered == m->count && m->member[i].heard == m->count &&
+		       m->member[i].grouped == (m->net.ip.group ? m->count : 0);
 	return all;
 }
 
@@ -157,7 +162,9 @@ static void run(struct mesh *m, const struct cmdline *c)
 		serve(m);
 	ping_all(m);
 	ping_never(m, c);
-	broadcast_all(m);
+	send_all(m, MAGIC, eth_broadcast, m->net.ip.addr | 0xff);
+	if (m->net.ip.group)
+		send_all(m, GROUP_MAGIC, m->net.nic.group[0], m->net.ip.group);
 	while (!m->stop) {
 		serve(m);
 		if (!said && complete(m)) {
@@ -175,8 +182,8 @@ static u32 judge(struct mesh *m)
 	for (u32 n = 0; n < m->nr; n++) {
 		const struct member *p = &m->member[n];
 		wrong += p->wrong;
-		printf("@report {\"guest\":\"mesh\",\"peer\":%u,\"answered\":%u,\"heard\":%u,\"wrong\":%u}\n", p->addr & 255, p->answered,
-		       p->heard, p->wrong);
+		printf("@report {\"guest\":\"mesh\",\"peer\":%u,\"answered\":%u,\"heard\":%u,\"grouped\":%u,\"wrong\":%u}\n", p->addr & 255,
+		       p->answered, p->heard, p->grouped, p->wrong);
 	}
 	printf("@report {\"guest\":\"mesh-all\",\"strangers\":%u,\"never\":%u}\n", m->strangers, m->never);
 	return work_check(complete(m), "mesh-complete") + work_check(!wrong, "mesh-in-order") +

@@ -22,7 +22,7 @@ TAP, OUR_MAC = "tap0", bytes.fromhex("020000000001")
 ALL = b"\xff" * 6
 AUXDATA, SOL_PACKET, OUTGOING = 8, 263, 4
 AGAIN = 5   # seconds until a word is said again
-MAGIC, LENGTH = b"MESH", 64
+MAGIC, GROUP_MAGIC, LENGTH = b"MESH", b"MESG", 64
 ARP, IP, VLAN = 0x0806, 0x0800, 0x8100
 ICMP, UDP = 1, 17
 
@@ -47,15 +47,23 @@ def checksum(data):
 class Plain:
     """Members without VLAN: the kernel's own UDP."""
 
-    def __init__(self, members, port):
-        self.port = port
+    def __init__(self, members, port, group=None):
+        self.port, self.group = port, group
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self.sock.bind(("", port))
         self.seen = {}
+        if group:
+            ours = socket.inet_aton(members[0].network(1))
+            self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, ours)
+            self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_LOOP, 0)
+            self.sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(group) + ours)
 
     def send(self, member, data, everybody=False):
         self.sock.sendto(data, (member.network(255) if everybody else member.address, self.port))
+
+    def send_group(self, data):
+        self.sock.sendto(data, (self.group, self.port))
 
     def receive(self):
         """[(address, data)] of what came."""
@@ -137,15 +145,17 @@ class Run:
         self.link, self.members = link, members
         self.ours = {m.network(1) for m in members}
         self.inputs = [link.sock, sys.stdin]
-        self.heard, self.wrong, self.answered = {m.address: 0 for m in members}, 0, set()
+        self.heard, self.grouped = ({m.address: 0 for m in members} for _ in range(2))
+        self.wrong, self.answered = 0, set()
 
     def take(self, address, data):
         if address in self.ours:
             return              # our own broadcasts come back
-        if len(data) == LENGTH and data[:4] == MAGIC:
-            good = struct.unpack("!H", data[4:6])[0] == self.heard.get(address)
+        if len(data) == LENGTH and data[:4] in (MAGIC, GROUP_MAGIC):
+            heard = self.heard if data[:4] == MAGIC else self.grouped
+            good = struct.unpack("!H", data[4:6])[0] == heard.get(address)
             self.wrong += not good
-            self.heard[address] = self.heard.get(address, 0) + good
+            heard[address] = heard.get(address, 0) + good
         else:
             self.answered.add((address, data))
 
@@ -178,6 +188,11 @@ class Run:
                 self.link.send(m, (MAGIC + struct.pack("!H", seq)).ljust(LENGTH, b"\0"), True)
             self.serve(0.005)
 
+    def multicast(self, count):
+        for seq in range(count):
+            self.link.send_group((GROUP_MAGIC + struct.pack("!H", seq)).ljust(LENGTH, b"\0"))
+            self.serve(0.005)
+
     def strays(self):
         if isinstance(self.link, Tagged):
             for m in self.members:
@@ -185,19 +200,22 @@ class Run:
                     self.link.stray(m, vlan)
 
     def result(self):
-        return {"heard": self.heard, "wrong": self.wrong, "seen": self.link.seen}
+        return {"heard": self.heard, "grouped": self.grouped, "wrong": self.wrong, "seen": self.link.seen}
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--port", type=int, default=5000)
     arguments.add_argument("--count", type=int, default=10)
+    arguments.add_argument("--group", help="numbered multicasts, too, of members without VLAN")
     arguments.add_argument("members", nargs="+", type=Member)
     a = arguments.parse_args()
-    run = Run((Tagged if a.members[0].vlan else Plain)(a.members, a.port), a.members)
+    run = Run(Tagged(a.members, a.port) if a.members[0].vlan else Plain(a.members, a.port, a.group), a.members)
     run.tell(b"go")
     run.strays()
     run.broadcast(a.count)
+    if a.group:
+        run.multicast(a.count)
     while not run.serve(3600):
         pass
     run.tell(b"stop")

@@ -38,8 +38,9 @@ def check_guest(m, guest):
     peers = {int(n) for n in words(guest)["peers"].split(",")}
     met = {e["peer"]: e for e in reports(m, guest, "mesh")}
     assert set(met) == peers, f"{guest['name']}: expected reports of {peers}, saw {met}"
+    many = COUNT if "group" in words(guest) else 0
     for e in met.values():
-        assert (e["answered"], e["heard"], e["wrong"]) == (COUNT, COUNT, 0), f"{guest['name']}: expected {COUNT} of each, saw {e}"
+        assert (e["answered"], e["heard"], e["grouped"], e["wrong"]) == (COUNT, COUNT, many, 0), f"{guest['name']}: expected {COUNT} of each, saw {e}"
     nic, port, shell = (reports(m, guest, kind)[-1] for kind in ("nic", "port", "shell"))
     for key in ("rx", "tx"):
         assert nic[key] == port[key], f"{guest['name']}: {key}: the guest counted {nic[key]}, the port {port[key]}"
@@ -56,24 +57,27 @@ def check_guest(m, guest):
 
 def check_wire(result, guests):
     heard = {words(g)["ip"]: COUNT for g in guests}
-    assert result["heard"] == heard and result["wrong"] == 0, f"outside: expected {heard} broadcasts, in order, saw {result}"
+    grouped = {words(g)["ip"]: COUNT if "group" in words(g) else 0 for g in guests}
+    assert (result["heard"], result["grouped"], result["wrong"]) == (heard, grouped, 0), \
+        f"outside: expected {heard} broadcasts and {grouped} multicasts, in order, saw {result}"
     vlans = {g["mac"]: g["vlan"] for g in guests if g.get("vlan")}
     for mac, counts in result["seen"].items():
         assert mac in vlans and list(counts) == [str(vlans[mac])], f"outside: expected frames of {vlans} only, saw {result['seen']}"
     assert set(result["seen"]) == set(vlans), f"outside: expected frames of all of {vlans}, saw {result['seen']}"
 
 
-def check(m, meanwhile=lambda: None):
-    """meanwhile: called when they have begun."""
-    guests = m.scenario.spec["spine"]["guests"]
+def check(m, meanwhile=lambda: None, host=None):
+    """meanwhile: called when they have begun. host: where the peer runs, if not at the wire (outside.Outside)."""
+    host, guests = host or m, m.scenario.spec["spine"]["guests"]
+    group = words(guests[0]).get("group")
     each(m, guests, "ready")
-    peer = m.start_in_network([sys.executable, str(PEER), "--count", str(COUNT), *map(member, guests)],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    peer = host.start_in_network([sys.executable, str(PEER), "--count", str(COUNT), *(["--group", group] if group else []), *map(member, guests)],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     meanwhile()
     each(m, guests, "complete")
     if not guests[0].get("vlan"):
         for g in guests:
-            spine.ping(m, 3, words(g)["ip"])
+            spine.ping(host, 3, words(g)["ip"])
     out = peer.communicate("stop\n", timeout=120)[0]
     spine.good_end(m)
     for g in guests:
