@@ -62,7 +62,7 @@ BATCH = 64
 class Port:
     def __init__(self, name, svid=None, mac=None, vlan=0):
         self.name, self.svid, self.mac, self.vlan = name, svid, mac, vlan
-        self.root = self.vdp = self.observer = self.data_end = self.control_end = None
+        self.root = self.vdp = self.observer = self.data_end = self.control_end = self.spoken_for = None
         self.counts = dict.fromkeys(("rx", "tx", "control_rx", "control_tx", "late", "rx_groups"), 0)
         self.drops = {}
 
@@ -80,7 +80,7 @@ class Port:
 
 
 class Host:
-    """The Linux host as a member of our own switch: all VLANs, tagged."""
+    """The Linux host as a member of our own switch: all VLANs, tagged; or one (command host-vlan)."""
     name, vlan, svid = "host0", 0, None
 
 
@@ -285,6 +285,14 @@ class Bridge(Voice):
     def ports_changed(self, port):
         if self.switch:
             self.switch.forget(port)
+        self.end_vdp(port)
+
+    def end_vdp(self, port):
+        """Each E-channel is a port of its own for VDP: at another nobody has said a word yet."""
+        ecid = port.data_ecid() if port.svid is None else None
+        if port.vdp and ecid is not None and ecid != port.spoken_for:
+            port.spoken_for = ecid
+            port.vdp.reset()
 
     def vlan_changed(self, port):
         """VDP has associated the port with a VLAN, or with none any more."""
@@ -318,6 +326,9 @@ class Bridge(Voice):
                     port.observer.reset()
         elif do == "change-ecid":
             self.controller.change_ecid(self.named(c["port"]), c["depth"], c["how"], now)
+        elif do == "host-vlan":
+            self.host.vlan = c["vlan"]
+            self.switch.forget(self.host)
         elif do == "deassociate":
             self.named(c["port"]).vdp.deassociate(now, c.get("error", 0))
         elif do == "status":

@@ -250,12 +250,12 @@ def one_speaker(path, svid=None, ecids=(), mac=None, restarts=0, keep=KEEP):
 
 # --- quiet control planes --------------------------------------------------------------------------------------------
 
-PERIODS = {"lldp evb": 20.0, "lldp pe": 20.0, "vdp associate": 5.0}      # at least so many seconds between two of an extender's
+PERIODS = {"lldp evb": 20.0, "lldp pe": 20.0, "pe-csp create request": 20.0, "vdp associate": 5.0}      # at least so many seconds between two of an extender's
 
 
 def only_periodic(path, since, until, svid=None, ecids=(), mac=None, periods=None):
     """
-    Between two times a port's control planes sent nothing but what they send in any case: LLDPs and keep-alives not closer together than
+    Between two times a port's control planes sent nothing but what they send in any case: LLDPs, Creates repeated and keep-alives not closer together than
     `periods`, and acknowledgements. So nothing else that happened then has caused a control frame. Returns how many there were.
     """
     periods = dict(PERIODS, **(periods or {}))

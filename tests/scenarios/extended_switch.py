@@ -10,7 +10,7 @@ from scenarios import extended, switch
 
 KEEP_ALIVE = 15.7       # seconds in which one comes surely: RKA 20 is 10.5 s, and lldpad waits one and a half times that
 # Seconds of ours: while the machine works, its time does not run as ours does.
-PERIODS = {"lldp evb": 12.0, "lldp pe": 12.0, "vdp associate": 4.0}
+PERIODS = {"lldp evb": 12.0, "lldp pe": 12.0, "pe-csp create request": 12.0, "vdp associate": 4.0}
 FAST_LLDPS = 5          # the first, and four for a new neighbour, a second apart
 MAC = "52:54:00:00:00:02"
 

@@ -1,0 +1,51 @@
+"""
+The VLAN of a port is the bridge's answer of VDP: as configured; another, when the port stays down and no frame of its data leaves; one where none
+was configured. Key `outside` as in extended.py, with our own switch and VDP bridge; `vlans`: {port: VLAN that the console shows; 0: down}.
+"""
+import spine
+from scenarios import extended, extended_switch
+
+
+def reach(o, vlan, guest, others):
+    """With the host in that VLAN: this guest answers, and nobody who is in another does."""
+    o.command("host-vlan", vlan=vlan)
+    spine.ping(o, 3, extended.ip_of(guest))
+    for other in others:
+        done = o.in_network(["ping", "-n", "-c", 1, "-W", "2", extended.ip_of(other)], check=False, capture_output=True, text=True)
+        assert done.returncode, f"VLAN {vlan}: expected no answer of {other['name']}, saw {done.stdout}"
+
+
+def console(m, guest, vlan):
+    m.position = 0
+    if vlan:
+        m.expect(rf"nic: port\d of VM {guest['name']}: associated with the bridge, VLAN {vlan}$", 120)
+        m.expect(rf"\[{guest['name']}\] guest: echo: ready", 300)
+    else:
+        m.expect(rf"nic: port\d of VM {guest['name']} stays down: it is configured for VLAN {guest['vlan']}, the bridge says \d+$", 120)
+    m.position = len(m.lines)
+    m.send_line("ports")
+    shown, link = (f", VLAN {vlan}", "up") if vlan else ("", "down")
+    m.expect(rf"^\[L0\] port {guest['name']} \d+: .*MAC {guest['mac']}{shown}, link {link};", 60)
+
+
+def check(m):
+    spec, guests = dict(m.scenario.spec["outside"]), extended.guests_of(m)
+    ports, vlans = spec.pop("ports"), spec.pop("vlans")
+    with extended.outside.Outside(m, **spec) as o:
+        for port, guest in zip(ports, guests):
+            console(m, guest, vlans[port])
+        for port, guest in zip(ports, guests):
+            if vlans[port]:
+                reach(o, vlans[port], guest, [g for g in guests if g is not guest])
+        for port, guest in zip(ports, guests):
+            if vlans[port]:
+                o.command("host-vlan", vlan=vlans[port])
+                spine.udp_echo(o, 20, extended.ip_of(guest))
+                continue
+            mac = extended.outside.capture.frames.mac_bytes(guest["mac"])
+            data = [s for s in extended_switch.capture_of(o) if s.frame.src == mac and not extended_switch.is_control(s)]
+            assert not data, f"{port}: expected no data of a port that is down, saw {len(data)} frames, first {data[0]}"
+            m.send_line(f"kill {guest['name']}")
+        code = m.wait(60)
+        assert code == 254, f"expected exit code 254 of the VM that was killed, saw {code}"
+    print(f"    {m.scenario.label}: VLANs {vlans}; {o.check_captures()}")
