@@ -74,6 +74,8 @@ bool nested_exit(struct vcpu *v, u32 reason);
  * such exits; otherwise inject into L2), and process the descriptor of L2 if a notification came in. May switch to vmcs01.
  */
 void nested_before_entry(struct vcpu *v);
+/* The same where L1 is to run: what the outer may run on L1's behalf next is left to it. */
+void nested_before_l1(struct vcpu *v);
 /*
  * VMLAUNCH/VMRESUME of vmcs02 failed in the hardware with this VM-instruction error (0: VMfailInvalid): an entry check that
  * we left to the CPU. L1's instruction fails the same way; vmcs01 is loaded afterwards.

@@ -48,10 +48,10 @@ static void left_l2(struct vcpu *v, struct nested *n, u32 reason)
 	v->core.count.fast_nested[reason]++;
 }
 
-/* Nothing of an exit of L2 to L1 can fail, and L1's own state is nearly all there; L1 has run since the vCPU came to this CPU. */
+/* Nothing of an exit of L2 to L1 can fail, and L1's own state is nearly all there; L1 has run since the vCPU came to this CPU; the page stays ours. */
 static bool plain_reflection(const struct nested *n)
 {
-	return n->page && n->vmcs01->launched && !n->v12.EXIT_MSR_STORE_COUNT && nested_host_steady(n) && n->activity02 == ACTIVITY_ACTIVE;
+	return n->page && !n->shared && n->vmcs01->launched && !n->v12.EXIT_MSR_STORE_COUNT && nested_host_steady(n) && n->activity02 == ACTIVITY_ACTIVE;
 }
 
 /* A field of the exit. The reason has been read before. */

@@ -124,6 +124,7 @@ void nested_reset(struct vcpu *v)
 		n->page ? page_put(v, n) : shadow_detach(v);
 	page_set_init(v, false);
 	n->assist = NULL;
+	n->shared = false;
 	ept02_free_all(v);
 	premap_forget_all(n);
 	n->vmx_on = false;

@@ -151,12 +151,18 @@ void page_forget(struct nested *n)
 }
 
 /* ---- pages that the outer has, too ---- */
-bool page_delegated(const struct vcpu *v) { return v->nested_base->assist && (outer_features() & NEST_FEAT_DELEGATE); }
+bool page_delegated(const struct vcpu *v) { return v->nested_base->shared; }
 
 void page_leave_to_outer(struct vcpu *v)
 {
 	if (v->nested->page && page_delegated(v))
 		region_put(v);
+}
+
+void nested_before_l1(struct vcpu *v)
+{
+	if (v->nested)
+		page_leave_to_outer(v);
 }
 
 bool page_init_waits(struct vcpu *v)
@@ -193,6 +199,7 @@ static s64 hc_vmx_assist(struct hc_call *c)
 	}
 	page_init_waits(v); /* while the outer can be asked */
 	v->nested->assist = page;
+	v->nested->shared = page && outer_features() & NEST_FEAT_DELEGATE;
 	if (outer_features() & NEST_FEAT_DELEGATE)
 		vmcs_delegate(&v->vmcs01, gpa);
 	return 0;

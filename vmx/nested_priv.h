@@ -133,6 +133,7 @@ struct nested {
 	bool shadow12;               /* it is a shadow VMCS: nothing can be entered by it */
 	struct vmcs12 v12;           /* its data, while it is current */
 	struct nest_vmx_assist *assist; /* in L1's memory; NULL: none registered */
+	bool shared;                 /* our outer has it, too, and may run what L1 runs: a page is put at each exit to L1 (page_leave_to_outer) */
 	struct nest_vmcs_page *page; /* the current vmcs12, if it is a VMCS page; in L1's memory */
 
 	struct vmcs vmcs02;

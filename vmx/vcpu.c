@@ -256,8 +256,10 @@ static void prepare_entry(struct vcpu *v)
 {
 	if (nested_in_l2(v))
 		nested_before_entry(v);
-	if (!nested_in_l2(v))
+	if (!nested_in_l2(v)) {
+		nested_before_l1(v);
 		vlapic_prepare_entry(v);
+	}
 	v->injected = v->event.info;
 	if (v->event.info & INTR_VALID)
 		write_event(v);

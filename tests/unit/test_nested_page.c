@@ -365,6 +365,7 @@ static void delegated_wait_for_sipi(void **state)
 
 	(void)state;
 	outer_has = NEST_FEAT_DELEGATE;
+	assert_int_equal(hc_assist(L1_ASSIST), 0);
 	SLOT(p, GUEST_ACTIVITY) = ACTIVITY_WAIT_SIPI;
 	SLOT(p, GUEST_INTERRUPTIBILITY) = BLOCK_STI; /* no */
 	assert_int_equal(l1_run(exit_vmlaunch), ENTERED);
@@ -383,6 +384,24 @@ static void delegated_wait_for_sipi(void **state)
 	assert_int_equal(p->launched, 1);
 }
 
+/* The outer may take the next VMRESUME, which must find the launch state in the page: so no exit to L1 goes the shortest way. */
+static void delegated_exits(void **state)
+{
+	struct nest_vmcs_page *p = start_steady();
+
+	(void)state;
+	outer_has = NEST_FEAT_DELEGATE;
+	assert_int_equal(hc_assist(L1_ASSIST), 0);
+	l1_resume();
+	assert_false(fast_exit(XR_CPUID, 0, 0));
+	L2_EXITS(.reason = XR_CPUID);
+	nested_before_l1(&vcpu);
+	assert_int_equal(SLOT(p, EXIT_REASON), XR_CPUID);
+	assert_int_equal(p->launched, 1);
+	assert_int_equal(p->clean, 0);
+	assert_null(vcpu.nested->page);
+}
+
 /* An INIT that is blocked is told to an outer that can make it an exit; it says when it has. */
 static void delegated_init(void **state)
 {
@@ -390,6 +409,7 @@ static void delegated_init(void **state)
 
 	(void)state;
 	outer_has = NEST_FEAT_DELEGATE;
+	assert_int_equal(hc_assist(L1_ASSIST), 0);
 	told()->clean = NEST_GROUPS_ALL;
 	assert_true(nested_take_init(&vcpu));
 	assert_int_equal(told()->init, 1);
@@ -423,7 +443,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(enters_and_exits), BOTH(fields_are_cut), BOTH(refused), BOTH(instructions), BOTH(pae_guest_pdptes), TEST(hypercall),
 		TEST(who_delegates), BOTH(back_and_forth), BOTH(not_the_shortest_way), BOTH(ept_violations), BOTH(limit),
-		BOTH(delegated_wait_for_sipi), { "delegated_init", delegated_init, machine_in_memory, machine_stop, NULL },
+		BOTH(delegated_wait_for_sipi), { "delegated_init", delegated_init, machine_in_memory, machine_stop, NULL }, BOTH(delegated_exits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
