@@ -19,6 +19,7 @@ def console(m, guest, vlan):
     m.position = 0
     if vlan:
         m.expect(rf"nic: port\d of VM {guest['name']}: associated with the bridge, VLAN {vlan}$", 120)
+        m.position = 0      # in whatever order
         m.expect(rf"\[{guest['name']}\] guest: echo: ready", 300)
     else:
         m.expect(rf"nic: port\d of VM {guest['name']} stays down: it is configured for VLAN {guest['vlan']}, the bridge says \d+$", 120)
