@@ -153,9 +153,10 @@ def check(m):
     assert code == 0, f"expected exit code 0, saw {code}"
     names, guest, loop = check_counts(m, int(words["count"]), result)
     check_against_processor(m)
+    posting = stanza.get("posting", True) is True
     if "post" in words and not can_post(m):
         check_post_refused(m, names, guest)
-    elif "post" in words and stanza.get("posting", True) is True:
+    elif "post" in words and posting:
         check_posted(m, names, guest, words)
     elif "irq" in words or "halt" in words:
         check_interrupts(m, names, guest)
