@@ -155,15 +155,11 @@ bool page_delegated(const struct vcpu *v) { return v->nested_base->shared; }
 
 void page_leave_to_outer(struct vcpu *v)
 {
-	if (v->nested->page && page_delegated(v))
+	if (v->nested && v->nested->page && page_delegated(v)) /* a VM may have no VMX, and execute VMLAUNCH all the same */
 		region_put(v);
 }
 
-void nested_before_l1(struct vcpu *v)
-{
-	if (v->nested)
-		page_leave_to_outer(v);
-}
+void nested_before_l1(struct vcpu *v) { page_leave_to_outer(v); }
 
 bool page_init_waits(struct vcpu *v)
 {

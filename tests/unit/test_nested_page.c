@@ -402,6 +402,22 @@ static void delegated_exits(void **state)
 	assert_null(vcpu.nested->page);
 }
 
+/* A VM without VMX has no engine; it may execute the instructions all the same. */
+static void no_engine(void **state)
+{
+	start(BASE_EPT);
+	struct nested *n = vcpu.nested;
+
+	(void)state;
+	vcpu.nested = vcpu.nested_base = NULL;
+	vcpu.event.info = 0;
+	exit_vmlaunch(&vcpu);
+	assert_int_equal(vcpu.event.info & 0xff, VEC_UD);
+	exit_vmresume(&vcpu);
+	nested_before_l1(&vcpu);
+	vcpu.nested = vcpu.nested_base = n;
+}
+
 /* An INIT that is blocked is told to an outer that can make it an exit; it says when it has. */
 static void delegated_init(void **state)
 {
@@ -443,7 +459,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BOTH(enters_and_exits), BOTH(fields_are_cut), BOTH(refused), BOTH(instructions), BOTH(pae_guest_pdptes), TEST(hypercall),
 		TEST(who_delegates), BOTH(back_and_forth), BOTH(not_the_shortest_way), BOTH(ept_violations), BOTH(limit),
-		BOTH(delegated_wait_for_sipi), { "delegated_init", delegated_init, machine_in_memory, machine_stop, NULL }, BOTH(delegated_exits),
+		BOTH(delegated_wait_for_sipi), { "delegated_init", delegated_init, machine_in_memory, machine_stop, NULL }, BOTH(delegated_exits), BOTH(no_engine),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
