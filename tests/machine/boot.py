@@ -43,6 +43,7 @@ def parse(argv):
     p.add_argument("--resets", type=int, default=d.resets, help="platform resets that do not end the machine")
     p.add_argument("--ips", type=int, default=d.ips, help="Bochs: instructions per guest second")
     flag(p, "capture", d.capture, "packets.pcap")
+    flag(p, "paced", d.paced, "guest time never faster than the host's")
     p.add_argument("--qemu-extra", action="append", default=[], metavar="ARG", help="one more argument for QEMU")
     p.add_argument("--run-dir", default="build/run/boot")
     p.add_argument("--timeout", type=float, default=120, help="seconds that end a hang")

@@ -157,7 +157,8 @@ class Machine:
             self.spawn("qemu", commands.cosim_qemu(self.options, self.ram_fd, self.mailbox_fd, ours.fileno(), self.tap),
                        pass_fds=[self.ram_fd, self.mailbox_fd, ours.fileno()])
             self.start_bochs({"JOINED": 1, "RAM_FD": self.ram_fd, "MAILBOX_FD": self.mailbox_fd,
-                              "DOORBELL_FD": theirs.fileno(), "RESETS": self.options.resets},
+                              "DOORBELL_FD": theirs.fileno(), "RESETS": self.options.resets,
+                              "PACED": int(self.options.paced)},
                              [self.ram_fd, self.mailbox_fd, theirs.fileno()])
 
     def start_qemu(self):

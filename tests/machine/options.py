@@ -56,6 +56,7 @@ class Options:
     resets: int = 0                          # platform resets that do not end the machine
     capture: bool = True                     # packets of the wire, in packets.pcap
     ips: int = 50_000_000                    # Bochs: instructions per guest second
+    paced: bool = False                      # guest time never runs faster than the host's: for peers with timers of their own
     qemu_extra: list = field(default_factory=list)
 
     def check(self):
@@ -75,6 +76,8 @@ class Options:
             raise BadOption(f"features can only be taken away from Bochs's {DEFAULT_MODEL}")
         if self.firmware not in ("uefi", "bios"):
             raise BadOption(f"firmware {self.firmware!r} is neither uefi nor bios")
+        if self.paced and self.kind != "cosim":
+            raise BadOption("only the joined machine can be paced")
         if self.kind == "cosim" and self.firmware == "bios":
             raise BadOption("the joined machine boots by UEFI only")
         if self.disk is None and self.iso is None:

@@ -1,10 +1,11 @@
 /*
- * The poll for interrupts, and the idle machine's time.
+ * The poll for interrupts, and the machine's time.
  *
  * Bochs's clock counts instructions. When all CPUs are halted it skips ahead to the next timer, so that the guest's
  * time would race while QEMU's devices, the network and the host's tools work in real time.
  * Invariant: over a stretch of idleness guest time runs as fast as the host's, never faster; what a sleep took too long
- * is made up for afterwards. Guest time is never held back while a CPU works.
+ * is made up for afterwards. Guest time is not held back while a CPU works, unless the machine is *paced*: then it never
+ * runs faster than the host's, and the ACPI PM timer counts guest time too, so that a guest finds its TSC to count `ips`.
  */
 #include <time.h>
 
@@ -13,9 +14,13 @@
 #define POLL_TICKS 1000
 #define SLEEP_US 200
 #define CREDIT_US 1000000  /* most that is made up for */
+#define PM_TIMER_HZ 3579545
+#define PM_TIMER_BITS 0xFFFFFF
 
 static uint64_t last_guest, last_host; /* when last looked at; last_host = 0: not idle then */
-static int64_t ahead;                  /* guest time minus host time spent in idleness */
+static int64_t ahead;                  /* guest time minus host time, in idleness or, if paced, altogether */
+static bool paced;
+static uint64_t behind;                /* paced: what could not be made up for, in us */
 
 static void sleep_a_little(void)
 {
@@ -30,8 +35,10 @@ static void account(void)
 
 	if (last_host)
 		ahead += (int64_t)(guest - last_guest) - (int64_t)(host - last_host);
-	if (ahead < -CREDIT_US)
+	if (ahead < -CREDIT_US) {
+		behind += (uint64_t)(-CREDIT_US - ahead);
 		ahead = -CREDIT_US;
+	}
 	last_guest = guest;
 	last_host = host;
 }
@@ -42,7 +49,7 @@ static void tick(void *self)
 
 	(void)self;
 	interrupts_unmask();
-	if (interrupts_poll() || !idle) {
+	if ((interrupts_poll() || !idle) && !paced) {
 		last_host = 0;
 		return;
 	}
@@ -55,7 +62,21 @@ static void tick(void *self)
 	}
 }
 
+bool clock_pm_timer(uint32_t *value)
+{
+	if (paced)
+		*value = (uint32_t)(bochs_time_us(&bx_pc_system) * PM_TIMER_HZ / 1000000) & PM_TIMER_BITS;
+	return paced;
+}
+
+void clock_end(void)
+{
+	if (paced)
+		log_line("paced: guest time is %lu ms short of the host's", (unsigned long)(behind / 1000));
+}
+
 void clock_init(struct bochs_device *self)
 {
+	paced = setting("NESTLING_PACED", 0) != 0;
 	bochs_timer(&bx_pc_system, self, tick, POLL_TICKS, true, true, "nestling");
 }

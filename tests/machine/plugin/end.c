@@ -24,6 +24,7 @@ void machine_end(enum machine_end end, uint32_t code, const char *fmt, ...)
 	vsnprintf(text, sizeof text, fmt, args);
 	va_end(args);
 	log_line("end: %s", text);
+	clock_end();
 	for (unsigned i = 0; i < sizeof text && (i == 0 || text[i - 1]); i++)
 		m->end_text[i] = text[i];
 	m->end_code = code;

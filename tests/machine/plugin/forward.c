@@ -15,6 +15,7 @@
 #define RESET_CPU      4
 #define PORT_PM1_CNT   0x604   /* where the firmware puts it on q35 */
 #define PM1_SLP_EN     0x2000
+#define PORT_PM_TIMER  0x608
 
 #define MMIO_LOW_END   0xFEBFFFFF
 #define VTD_FIRST      0xFED90000
@@ -92,6 +93,8 @@ static uint32_t port_read(void *self, uint32_t port, uint32_t size)
 	if (port == PORT_POST || port == PORT_APM || port == PORT_APM + 1)
 		return 0;
 	if (config_port_read(port, size, &v))
+		return v;
+	if (port == PORT_PM_TIMER && clock_pm_timer(&v))
 		return v;
 	return (uint32_t)call(OP_PORT_READ, port, size, 0);
 }

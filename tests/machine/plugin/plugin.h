@@ -102,8 +102,12 @@ bool vtd_remap(uint64_t entry, struct message *m);
 void console_init(struct bochs_device *self);
 
 /* --- clock.c ----------------------------------------------------------------------------------------------------- */
-/* Starts the periodic poll, which also keeps an idle machine's time from running ahead of the host's. */
+/* Starts the periodic poll, which also keeps an idle machine's time, a paced machine's always, from running ahead of the host's. */
 void clock_init(struct bochs_device *self);
+/* The ACPI PM timer of a paced machine; false: the machine is not, the timer is QEMU's. */
+bool clock_pm_timer(uint32_t *value);
+/* The machine ends: how well a paced one kept up with the host goes to the log. */
+void clock_end(void);
 
 /* --- hooks.c ----------------------------------------------------------------------------------------------------- */
 /* Instrumentation: counts VM exits, knows which CPUs are halted. */
