@@ -369,8 +369,10 @@ class RealVdp(Bench):
 class Leftovers(Bench):
     """However the runner ends, its processes do."""
 
+    # Whoever starts the tests may have told them to ignore SIGINT, as a shell does with what it runs in the background.
     CODE = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path[:0] = sys.argv[1:3]
 from rig import Rig
 Rig.name = sys.argv[3]
