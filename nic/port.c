@@ -101,8 +101,11 @@ int port_open(struct nic_port *p, u32 flags)
 			    p->index);
 		return -EPERM;
 	}
-	if (port_ext_refused(p)) /* it could not move a frame */
+	if (port_ext_refused(p)) { /* it could not move a frame */
+		log_limited(8, "nic: VM %s gets no virtual function for port %u: the bridge has not said that its VLAN is %u", p->vm->cfg->name,
+			    p->index, p->cfg->vlan);
 		return -EPERM;
+	}
 	if (fault_point("port: memory for the book of DMA"))
 		return -ENOMEM;
 	int r = port_dma_init(p);
@@ -122,7 +125,11 @@ int port_open(struct nic_port *p, u32 flags)
 		p->mode = NIC_PASSTHROUGH;
 		WRITE_ONCE(p->want, NIC_PASSTHROUGH);
 	}
-	return 0;
+	port_obey(p); /* the bridge may have to speak first */
+	if (!p->unsettled)
+		return 0;
+	r = port_close(p);
+	return r ? r : -EIO;
 }
 
 /*

@@ -84,6 +84,8 @@ static int settle(struct port_ext *e)
 		r = bring_up(e);
 	else if (!want && e->up)
 		bring_down(e);
+	if (!want)
+		WRITE_ONCE(e->refused, false); /* of a link that did not start, too */
 	if (e->up != was)
 		ext_kick(e);
 	return r;

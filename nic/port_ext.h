@@ -32,7 +32,10 @@ void port_ext_open(struct nic_port *p, bool open);
 int port_ext_cascade(struct nic_port *p);
 /* What the extender knows better than the lower link: VLAN, link, who speaks VDP. Any lock. */
 void port_ext_info(const struct nic_port *p, struct nest_nic_info *info);
-/* The bridge has another VLAN for the port than its configuration: it stays down, and no function moves frames. */
+/*
+ * The bridge has another VLAN for the port than its configuration, or has not yet said which: the port stays down, and no function moves
+ * frames. Once associated a port stays up without the bridge, until that says something else.
+ */
 bool port_ext_refused(const struct nic_port *p);
 /* How many bytes longer than other frames those of the port's user may be. */
 u32 port_ext_tag_room(const struct nic_port *p);

@@ -116,8 +116,8 @@ static void vdp_changed(void *arg, enum vdp_state state, u16 vid, enum vdp_why w
 			    vm_name(e), e->vdp.conf.vlan, vid);
 	else if (why != VDP_WHY_PROGRESS && why != VDP_WHY_LOCAL)
 		log_limited(40, "nic: port%u of VM %s: VDP %s: %s", e->lower->index, vm_name(e), vdp_state_name(state), vdp_why_name(why));
-	/* Once refused, it takes an association to be taken back. */
-	refused |= e->refused && state != VDP_STATION_ASSOCIATED && why != VDP_WHY_LOCAL;
+	/* It takes an association to be taken back. */
+	refused |= e->refused && state != VDP_STATION_ASSOCIATED;
 	e->news |= vlan != e->vlan || refused != e->refused;
 	if (refused != e->refused)
 		e->check_us = ext_now() + EXT_CHECK_US;
@@ -143,6 +143,8 @@ void ext_engines_init(struct port_ext *e, const struct nic_port *p, const struct
 	extender_init(&e->x, &conf, ops, e);
 	pe_csp_init(&e->pe, &pe, &e->x, &pe_ops, e);
 	vdp_station_init(&e->vdp, &vdp, &vdp_ops, e);
+	/* A port that is configured for a VLAN waits for the bridge's word. */
+	WRITE_ONCE(e->refused, conf.vdp == EXTENDER_VDP_SPEAK && p->cfg->vlan);
 	e->check_us = DEADLINE_NONE;
 	inbox_clear(e); /* the link is not started: nothing comes in from an earlier life */
 	if (p->cfg->vlan && conf.vdp != EXTENDER_VDP_SPEAK && !e->told_vlan) {

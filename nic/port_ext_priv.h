@@ -47,7 +47,7 @@ struct port_ext {
 	u64 sessions;               /* rate of them (ext_rate) */
 	u64 check_us;               /* look after the function; DEADLINE_NONE */
 	u16 vlan;                   /* (atomic) of the bridge's answer */
-	bool refused;               /* (atomic) it is not what the configuration demands */
+	bool refused;               /* (atomic) it is not what the configuration demands, or the bridge has not yet said what it is */
 	bool news;                  /* the port's information has changed */
 	struct inbox_frame taken;
 	/* the boot CPU's */

@@ -128,10 +128,56 @@ static void accept(void)
 	assert_int_equal(flags() & (NEST_NIC_LINK_UP | NEST_NIC_MAY_PASS), NEST_NIC_LINK_UP | NEST_NIC_MAY_PASS);
 }
 
+static void held_until_the_bridge_has_spoken(void **state)
+{
+	(void)state;
+	m.bridge.silent = true;
+	assert_int_equal(device_start(), 0);
+	run(60 * SECOND);
+	assert_int_equal(flags() & (NEST_NIC_LINK_UP | NEST_NIC_MAY_PASS), 0);
+	assert_false(sends() || gets());
+	assert_int_equal(hc(HC_NIC_ALLOC, 0, 0), -EPERM);
+	m.bridge.silent = false;
+	accept();
+	assert_true(sends() && gets());
+	device_stop();
+	run(5 * SECOND);
+
+	/* Nobody but the function would bring the extender up: it is given, and stands still. */
+	m.bridge.silent = true;
+	s64 h = hc(HC_NIC_ALLOC, 0, 0);
+	assert_true(h > 0);
+	assert_true(m.stopped);
+	assert_true(port()->halted);
+	run(60 * SECOND);
+	assert_true(m.stopped);
+	m.bridge.silent = false;
+	accept();
+	assert_false(m.stopped);
+	assert_int_equal(hc(HC_NIC_FREE, (u64)h, 0), 0);
+	run(5 * SECOND);
+
+	/* One that cannot be stopped is not given. */
+	m.fail_quiesce = -ETIMEDOUT;
+	assert_int_equal(hc(HC_NIC_ALLOC, 0, 0), -EIO);
+	assert_false(port()->open);
+	m.fail_quiesce = 0;
+
+	/* Without the link there is no word of the bridge; the next time there may be. */
+	m.fail_start = -EIO;
+	h = hc(HC_NIC_ALLOC, 0, 0);
+	assert_true(h > 0);
+	assert_true(m.stopped);
+	assert_int_equal(hc(HC_NIC_FREE, (u64)h, 0), 0);
+	assert_false(port_ext_refused(port()));
+}
+
 static void refused_in_emulation(void **state)
 {
 	(void)state;
 	assert_int_equal(device_start(), 0);
+	run(5 * SECOND);
+	assert_true(sends() && gets());
 	u32 changes = m.changes;
 	refuse();
 	assert_true(m.changes > changes);
@@ -155,8 +201,8 @@ static void refused_with_a_function(void **state)
 	assert_int_equal(hc(HC_NIC_RESUME, (u64)h, 0), -EPERM);
 	accept();
 	assert_false(m.stopped);
-	assert_int_equal(m.quiesces, 1);
-	assert_int_equal(m.resumes, 1);
+	assert_int_equal(m.quiesces, 2); /* before the bridge's first word, too */
+	assert_int_equal(m.resumes, 2);
 	assert_int_equal(hc(HC_NIC_RESUME, (u64)h, 0), -EINVAL);
 
 	/* The VM's own wish stays its own. */
@@ -184,14 +230,14 @@ static void a_function_that_does_not_stop_at_once(void **state)
 	m.fail_quiesce = -ETIMEDOUT;
 	refuse();
 	assert_true(m.stopped);
-	assert_int_equal(m.quiesces, 2);
+	assert_int_equal(m.quiesces, 3);
 	m.fail_resume = -ETIMEDOUT;
 	accept();
 	assert_false(m.stopped);
-	assert_int_equal(m.resumes, 2);
+	assert_int_equal(m.resumes, 3);
 	m.fail_quiesce = -EIO; /* lost: it moves nothing any more */
 	refuse();
-	assert_int_equal(m.quiesces, 3);
+	assert_int_equal(m.quiesces, 4);
 	assert_true(port()->halted);
 	m.stopped = true;
 	assert_int_equal(hc(HC_NIC_FREE, (u64)h, 0), 0);
@@ -235,6 +281,7 @@ int main(void)
 		T(s_channel, a_flood_from_the_wire_costs_the_boot_cpu_little),
 		T(s_channel, a_guest_that_starts_and_stops_does_not_flood_the_bridge),
 		T(s_channel, the_boot_cpu_does_not_wait),
+		T(vlan7, held_until_the_bridge_has_spoken),
 		T(vlan7, refused_in_emulation),
 		T(vlan7, refused_with_a_function),
 		T(vlan7, a_function_that_does_not_stop_at_once),
