@@ -284,7 +284,7 @@ help: ## this list
 	@echo '                       GUEST=kernel.elf GUEST_CMDLINE="..." GUEST_MODULES="a b"'
 	@echo '                       TRACE=1 (what every level did, in exact order, as text)'
 	@echo '                       SCENARIO=switch (a Linux ping through twenty switches), or any name of python3 tests/run.py --list'
-	@echo '  make test JOBS=2 runs two machines at a time, as far as there is memory for them; else one.'
+	@echo '  make test JOBS=2 runs two machines at a time, as far as there is memory for them; else one, and beside it those that mostly wait.'
 	@echo '  make CC=clang builds with clang into build/clang.'
 
 setup: ## install and build what the machine lacks (every other target does it, too)

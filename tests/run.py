@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the scenarios of tests/scenarios.toml, one machine at a time, or several.
+"""Runs the scenarios of tests/scenarios.toml, one machine at a time, or several. Paced ones, which mostly wait, one at a time beside them.
 
     run.py [--list] [--only PATTERN] [--long] [--verbose] [--jobs N]
 
@@ -30,7 +30,7 @@ def parse(argv):
                    help="those whose name matches (shell pattern, or a part of the name); may be repeated")
     p.add_argument("--long", action="store_true", help="also those marked as long")
     p.add_argument("--verbose", action="store_true", help="show the consoles")
-    p.add_argument("--jobs", type=int, default=1, metavar="N", help="machines at a time, as far as there is memory for them")
+    p.add_argument("--jobs", type=int, default=1, metavar="N", help="machines at a time, as far as there is memory")
     p.add_argument("--alone", metavar="NAME", help=argparse.SUPPRESS)      # this one, without a sum; the status says what came out
     p.add_argument("--file", default=str(TESTS / "scenarios.toml"), help=argparse.SUPPRESS)
     return p.parse_args(argv)
@@ -67,7 +67,16 @@ def run_one(s, args, folder):
     return "PASS"
 
 
-def run_beside(chosen_ones, args):
+def lanes_of(chosen_ones, args):
+    """The scenarios that run one after the other, or so many at a time; a lane of their own for paced ones if there is memory for it."""
+    paced = [s for s in chosen_ones if s.paced]
+    others = [s for s in chosen_ones if not s.paced]
+    if args.verbose or not paced or not others or jobs.machines(args.jobs + 1) <= args.jobs:
+        return [(chosen_ones, jobs.machines(args.jobs))]
+    return [(others, args.jobs), (paced, 1)]
+
+
+def run_beside(lanes, args):
     """Each in a process of its own; the verdicts."""
     names = {value: name for name, value in STATUS.items()}
     verdicts = []
@@ -82,7 +91,7 @@ def run_beside(chosen_ones, args):
         verdicts.append(names.get(status, "FAIL"))
 
     own = [sys.executable, str(Path(__file__).resolve()), "--file", args.file]
-    jobs.run([(s.label, [*own, "--alone", s.label]) for s in chosen_ones], jobs.machines(args.jobs), begun, ended)
+    jobs.run([jobs.Lane([(s.label, [*own, "--alone", s.label]) for s in lane], at_a_time) for lane, at_a_time in lanes], begun, ended)
     return verdicts
 
 
@@ -108,8 +117,9 @@ def main(argv):
     if args.alone:
         return STATUS[run_one(next(s for s in scenarios if s.label == args.alone), args, path.parent)]
     chosen_ones = [s for s in scenarios if chosen(s, args)]
-    if args.jobs > 1 and not args.verbose:
-        verdicts = run_beside(chosen_ones, args)
+    lanes = lanes_of(chosen_ones, args)
+    if (args.jobs > 1 or len(lanes) > 1) and not args.verbose:
+        verdicts = run_beside(lanes, args)
     else:
         verdicts = [run_one(s, args, path.parent) for s in chosen_ones]
     skipped = verdicts.count("SKIP")

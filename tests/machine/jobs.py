@@ -1,6 +1,7 @@
 """Programs side by side: each one's output is shown in one piece when it has ended.
 
-Invariant: at most `jobs` run at a time, begun in the order given; none outlives this process, however that ends (parent-death signal).
+Invariant: of a lane at most so many run at a time, begun in the order given; lanes know nothing of each other; no program outlives this
+process, however that ends (parent-death signal).
 """
 import os
 import selectors
@@ -33,26 +34,39 @@ class Job:
         self.out.close()
 
 
-def run(programs, jobs, begun, ended):
-    """programs: (name, argv) in order. Calls begun(name), and ended(name, status, output) as they end, in whatever order that is."""
-    waiting, running = list(programs), {}
+class Lane:
+    """Programs of which so many run at a time: (name, argv) in order."""
+
+    def __init__(self, programs, at_a_time):
+        self.waiting = list(programs)
+        self.at_a_time = at_a_time
+        self.running = {}
+
+    def fill(self, selector, begun):
+        while self.waiting and len(self.running) < self.at_a_time:
+            begun(self.waiting[0][0])
+            job = Job(*self.waiting.pop(0))
+            self.running[job.pidfd] = job
+            selector.register(job.pidfd, selectors.EVENT_READ, self)
+
+
+def run(lanes, begun, ended):
+    """Calls begun(name), and ended(name, status, output) as they end, in whatever order that is."""
     with selectors.DefaultSelector() as selector:
         try:
-            while waiting or running:
-                while waiting and len(running) < jobs:
-                    begun(waiting[0][0])
-                    job = Job(*waiting.pop(0))
-                    running[job.pidfd] = job
-                    selector.register(job.pidfd, selectors.EVENT_READ)
+            while any(lane.waiting or lane.running for lane in lanes):
+                for lane in lanes:
+                    lane.fill(selector, begun)
                 for key, _ in selector.select():
                     selector.unregister(key.fd)
-                    job = running[key.fd]
+                    job = key.data.running[key.fd]
                     job.process.wait()
                     ended(job.name, job.process.returncode, job.output())
-                    running.pop(key.fd).close()
+                    key.data.running.pop(key.fd).close()
         finally:
-            for job in running.values():
-                job.close()
+            for lane in lanes:
+                for job in lane.running.values():
+                    job.close()
 
 
 def machines(wanted):

@@ -60,6 +60,10 @@ class Scenario:
         return self.name + self.spec["suffix"](self.kind, self.cpus) + (f"-without-{self.without}" if self.without else "")
 
     @property
+    def paced(self):
+        return self.spec.get("options", {}).get("paced", False)
+
+    @property
     def long(self):
         if self.without:
             return self.without not in self.spec["without"].get("sample", [])

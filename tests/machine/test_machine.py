@@ -118,7 +118,7 @@ class Scenarios(unittest.TestCase):
     def test_options(self):
         options.Options(disk="x").check()
         for wrong in (dict(cpus=9), dict(memory=2048), dict(nic="rtl"), dict(kind="xen"), dict(disk=None),
-                      dict(without=["smm"]), dict(without=["vpid"], kind="qemu"), dict(without=["vpid"], cpu_model="p4")):
+                      dict(without=["smm"]), dict(without=["vpid"], kind="qemu"), dict(without=["vpid"], cpu_model="p4"), dict(paced=True, kind="qemu")):
             with self.assertRaises(options.BadOption, msg=wrong):
                 options.Options(**{"disk": "x", **wrong}).check()
 
@@ -133,7 +133,8 @@ class Jobs(unittest.TestCase):
             events.append(("begun", name))
             most = max(most, sum(1 if e[0] == "begun" else -1 for e in events))
 
-        jobs.run([(n, ["sh", "-c", text]) for n, text in enumerate(texts)], at_a_time, begun, lambda *end: events.append(("ended", *end)))
+        lane = jobs.Lane([(n, ["sh", "-c", text]) for n, text in enumerate(texts)], at_a_time)
+        jobs.run([lane], begun, lambda *end: events.append(("ended", *end)))
         return events, most
 
     def test_one_by_one(self):
@@ -150,13 +151,23 @@ class Jobs(unittest.TestCase):
         self.assertEqual([e[1] for e in events if e[0] == "begun"], [0, 1, 2])
         self.assertEqual(sorted(e[1:] for e in events if e[0] == "ended"), [(0, 0, "a\nb\n"), (1, 0, "c\n"), (2, -signal.SIGKILL, "")])
 
+    def test_lanes(self):
+        """One that takes long holds up only its own lane."""
+        with tempfile.TemporaryDirectory() as folder:
+            ended = []
+            slow = jobs.Lane([("slow", ["sh", "-c", f"while ! [ -e {folder}/made ]; do sleep 0.01; done"]), ("last", ["true"])], 1)
+            quick = jobs.Lane([("first", ["true"]), ("second", ["sh", "-c", f": > {folder}/made"])], 1)
+            jobs.run([slow, quick, jobs.Lane([], 1)], lambda name: None, lambda name, *_: ended.append(name))
+        self.assertEqual(ended[0], "first")
+        self.assertEqual(sorted(ended), ["first", "last", "second", "slow"])
+
     def test_none_is_left(self):
         with tempfile.TemporaryDirectory() as folder:
             with self.assertRaises(KeyboardInterrupt):
                 def interrupted(*_):
                     raise KeyboardInterrupt
-                jobs.run([("long", ["sh", "-c", f"trap 'echo cleaned > {folder}/said; exit' TERM; while :; do sleep 0.01; done"]),
-                          ("short", ["sleep", "0.3"])], 2, lambda name: None, interrupted)
+                long = [("long", ["sh", "-c", f"trap 'echo cleaned > {folder}/said; exit' TERM; while :; do sleep 0.01; done"])]
+                jobs.run([jobs.Lane(long, 1), jobs.Lane([("short", ["sleep", "0.3"])], 1)], lambda name: None, interrupted)
             self.assertEqual((Path(folder) / "said").read_text(), "cleaned\n")
 
 
