@@ -298,7 +298,7 @@ class Controller:
     def change_ecid(self, port, depth, how, now):
         """
         That extender's port gets another E-CID. how: "open": we say that we have forgotten it; "register": we tell it the new one; "remove":
-        we take the old one back, so that it asks.
+        we take the old one back, so that it asks; "silent": we have forgotten it and say nothing.
         """
         pe = next((p for p in (port.root.chain() if port.root else []) if p.depth == depth and p.ecid is not None), None)
         if pe is None:
@@ -308,6 +308,8 @@ class Controller:
         pe.last_ecid = None
         if how == "open":
             pe.request(csp.OPEN, now)
+        elif how == "silent":
+            pass
         elif how == "remove":
             pe.number = number
             pe.request(csp.REGISTER, now, [csp.Entry(old, csp.REMOVE)])

@@ -1,7 +1,7 @@
 """
 The port outside: extenders of all levels come up by themselves at a controlling bridge, and guests talk to a Linux host behind it and to
 each other (tests/peers/outside.py). Key `outside` of the stanza: arguments of outside.Outside; `ports`: the guests' ports as the bridge calls
-them, in the order of the guests.
+them, in the order of the guests; `kill`: at the end all inner levels are killed at L0's console.
 """
 import sys
 
@@ -39,9 +39,20 @@ def associated(m, o, port):
     o.wait_for(f"an association of lldpad at {port}", lambda: o.lldpad.bridge_state(f"{port}c") == "WAITCMD", VDP_LIMIT)
 
 
+def killed(m, o, ports):
+    """The chains of an inner level that is killed: L0's extender says good-bye, and the bridge forgets all E-CIDs of the chain."""
+    m.send_line("kill inner")
+    for port in ports:
+        gone = o.wait_event("extender-gone", port=port, depth=0)
+        assert gone["why"] == "left", f"{port}: expected a good-bye of the outermost extender, saw {gone}"
+        assert not o.status()["ports"][port]["extenders"], f"{port}: expected no extender any more, saw {o.status()['ports'][port]}"
+    code = m.wait(60)
+    assert code == 254, f"expected exit code 254 of a killed VM, saw {code}"
+
+
 def check(m):
     spec, guests = dict(m.scenario.spec["outside"]), guests_of(m)
-    ports = spec.pop("ports")
+    ports, kill = spec.pop("ports"), spec.pop("kill", False)
     with outside.Outside(m, **spec) as o:
         for _ in guests:
             m.expect(r"guest: echo: ready", 300)
@@ -53,7 +64,10 @@ def check(m):
             spine.ping(o, 3, ip_of(guest))
         for port in ports:
             o.one_speaker(port)
-        for guest in guests:
-            spine.udp_echo(o, 50, ip_of(guest))
-        spine.good_end(m)
+        if kill:
+            killed(m, o, ports)
+        else:
+            for guest in guests:
+                spine.udp_echo(o, 50, ip_of(guest))
+            spine.good_end(m)
     print(f"    {m.scenario.label}: on the wire: {o.check_captures()}")

@@ -76,6 +76,15 @@ class Faults:
                         self.o.wait_event("ecid", since=since, port=port, depth=depth, limit=LIMIT)
                 self.recovered(f"change by {how} at depth {depth}")
 
+    def forgotten(self):
+        """The bridge has lost a port and says nothing: the extender finds that out when it asks once more."""
+        since = self.o.mark()
+        for port in self.ports:
+            self.o.change_ecid(port, self.depth[port] - 1, "silent")
+        for port in self.ports:
+            self.o.wait_event("ecid", since=since, port=port)
+        self.recovered("an E-CID forgotten in silence")
+
     def pe_csp(self):
         for name in PE_FAULTS:
             self.each(name, lambda port: self.o.change_ecid(port, 0, "open"), "ecid", depth=0)
@@ -107,7 +116,7 @@ def check(m):
             m.expect(rf"\[{guest['name']}\] guest: echo: ready", 300)
         faults = Faults(m, o, ports, guests)
         try:
-            for part in (faults.late, faults.change_ecid, faults.pe_csp, faults.vdp, faults.lost, faults.restart):
+            for part in (faults.late, faults.forgotten, faults.change_ecid, faults.pe_csp, faults.vdp, faults.lost, faults.restart):
                 part()
         finally:
             print(f"    {m.scenario.label}: recovered after " + ", ".join(faults.said))
