@@ -16,6 +16,7 @@ from fractions import Fraction
 import spine    # first: it tells Python where the machine's modules are
 
 import bench_nest
+import bench_outside
 import cpio
 import image
 import options
@@ -274,6 +275,7 @@ def all_rows():
     yield from beside(switch_rows, [run_switch(d) for d in (1, 2)])
     yield from beside(exit_rows, empty.values())
     yield from bench_nest.rows(Run, run_blast, empty[1], empty[2])
+    yield from bench_outside.rows()
     yield from size_rows()
 
 
@@ -321,7 +323,7 @@ def show(rows, before):
 def main():
     try:
         rows = list(all_rows())
-    except (Failed, spine.TrafficError, Hang, Ended) as e:
+    except (Failed, AssertionError, spine.TrafficError, Hang, Ended) as e:
         print(f"bench: FAILED: {e}", file=sys.stderr)
         return 1
     except InfrastructureError as e:

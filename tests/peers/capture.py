@@ -253,10 +253,10 @@ def one_speaker(path, svid=None, ecids=(), mac=None, restarts=0, keep=KEEP):
 PERIODS = {"lldp evb": 20.0, "lldp pe": 20.0, "pe-csp create request": 20.0, "vdp associate": 5.0}      # at least so many seconds between two of an extender's
 
 
-def only_periodic(path, since, until, svid=None, ecids=(), mac=None, periods=None):
+def not_periodic(path, since, until, svid=None, ecids=(), mac=None, periods=None):
     """
-    Between two times a port's control planes sent nothing but what they send in any case: LLDPs, Creates repeated and keep-alives not closer together than
-    `periods`, and acknowledgements. So nothing else that happened then has caused a control frame. Returns how many there were.
+    Of what a port's control planes sent between two times: (all frames, what is not of the kind that they send in any case). That kind: LLDPs,
+    Creates repeated and keep-alives not closer together than `periods`, and acknowledgements.
     """
     periods = dict(PERIODS, **(periods or {}))
     last, wrong, count = {}, [], 0
@@ -273,6 +273,12 @@ def only_periodic(path, since, until, svid=None, ecids=(), mac=None, periods=Non
         elif key in last and seen.time - last[key] < periods[what]:
             wrong.append(f"frame {seen.number}: {what} {seen.time - last[key]:.2f} s after the last")
         last[key] = seen.time
+    return count, wrong
+
+
+def only_periodic(path, since, until, **of):
+    """Nothing else that happened between two times has caused a control frame (not_periodic). Returns how many there were."""
+    count, wrong = not_periodic(path, since, until, **of)
     if wrong:
         raise CaptureError(f"{path}: expected periodic control frames alone, saw: " + "; ".join(wrong[:5]))
     return count

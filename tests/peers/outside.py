@@ -201,6 +201,11 @@ class Outside(Program):
         self.flush()
         return capture.only_periodic(self.pcap, since, until, **self.channel(port), periods=periods)
 
+    def not_periodic(self, port, since, until, periods=None):
+        """The same, counted."""
+        self.flush()
+        return capture.not_periodic(self.pcap, since, until, **self.channel(port), periods=periods)
+
     def channel(self, port):
         """What is a port's own on the wire."""
         if port.startswith("vp"):

@@ -15,6 +15,10 @@ FAST_LLDPS = 5          # the first, and four for a new neighbour, a second apar
 MAC = "52:54:00:00:00:02"
 
 
+# control: frames of the port's control planes; caused: those of them that do not come in any case; encapsulations: (S-VID, source) of its data
+Seen = collections.namedtuple("Seen", "seconds control caused keep_alives ecids encapsulations classes")
+
+
 def capture_of(o):
     o.flush()
     return list(extended.outside.capture.read(o.pcap))
@@ -45,7 +49,8 @@ def settled(o, depth):
     o.wait_for(f"{FAST_LLDPS} LLDPs of each agent", fast, 120)
 
 
-def check(m):
+def switches(m):
+    """The traffic and its switches, as they were on the wire."""
     spec = dict(m.scenario.spec["outside"])
     [port], seconds = spec.pop("ports"), spec.pop("seconds", 0)
     with extended.outside.Outside(m, **spec) as o:
@@ -59,12 +64,21 @@ def check(m):
         switch.check(m, host=o, limit=max(900, 4 * seconds))
         seen = capture_of(o)
         ours = one_encapsulation(seen, int(port[2:]))
-        until = max(s.time for s in ours if not is_control(s))      # the last switch was before; the port goes down after
-        count, alive = o.only_periodic(port, since, until, PERIODS), keep_alives(seen, since, until)
-        assert [e["ecid"] for e in o.find("ecid", port=port)] == ecids, f"expected E-CIDs {ecids} all the time, saw {o.find('ecid', port=port)}"
+        data = [s for s in ours if not is_control(s)]
+        until = max(s.time for s in data)      # the last switch was before; the port goes down after
+        count, caused = o.not_periodic(port, since, until, PERIODS)
+        alive = keep_alives(seen, since, until)
+        had = [e["ecid"] for e in o.find("ecid", port=port)]
+        assert had == ecids, f"expected E-CIDs {ecids} all the time, saw {had}"
         assert until - since >= seconds, f"expected {seconds} s of traffic, saw {until - since:.0f}"
         assert alive >= int((until - since) / KEEP_ALIVE), f"expected an association every {KEEP_ALIVE} s for {until - since:.0f} s, saw {alive}"
         drops = o.status()["ports"][port]["drops"]
         assert not drops, f"expected no frame that the bridge does not want, saw {drops}"
         o.one_speaker(port)
-    print(f"    {m.scenario.label}: {until - since:.1f} s of switches: {count} periodic control frames, {alive} keep-alives, no others; {o.check_captures()}")
+    return Seen(until - since, count, caused, alive, had, {(s.frame.svid, s.frame.src) for s in data}, o.check_captures())
+
+
+def check(m):
+    seen = switches(m)
+    assert not seen.caused, f"expected periodic control frames alone, saw {seen.caused[:5]}"
+    print(f"    {m.scenario.label}: {seen.seconds:.1f} s of switches: {seen.control} periodic control frames, {seen.keep_alives} keep-alives, no others; {seen.classes}")
