@@ -372,3 +372,9 @@ void codec_noise(const struct codec *c, u64 seed, u32 n)
 		codec_any_bytes(c, pdu, len, NULL, NULL);
 	}
 }
+
+void codec_case_run(void **initial_state)
+{
+	const struct codec_case *p = *initial_state;
+	p->property(p->codec, p->seed, p->n);
+}

@@ -57,4 +57,19 @@ void codec_byte_changes(const struct codec *c, u64 seed, u32 n);  /* of one byte
 void codec_no_room(const struct codec *c, u64 seed, u32 n);       /* -ENOSPC for every smaller room, and nothing written behind it */
 void codec_noise(const struct codec *c, u64 seed, u32 n);         /* random bytes: codec_any_bytes */
 
+/* One of them for one codec, as cmocka's initial state. */
+struct codec_case {
+	void (*property)(const struct codec *c, u64 seed, u32 n);
+	const struct codec *codec;
+	u64 seed;
+	u32 n;
+};
+void codec_case_run(void **initial_state);
+#define CODEC_CASE(name, c, seed, n) { #name, codec_case_run, NULL, NULL, &(struct codec_case){ codec_##name, &(c), seed, n } }
+
+/* The rows of all five in a codec's table of tests: how many records come back, are cut off (and find no room), have each byte changed. */
+#define CODEC_PROPERTIES(c, trips, cuts, changes) \
+	CODEC_CASE(round_trips, c, 1, trips), CODEC_CASE(truncations, c, 2, cuts), CODEC_CASE(byte_changes, c, 3, changes), \
+	CODEC_CASE(no_room, c, 4, cuts), CODEC_CASE(noise, c, 5, 20000)
+
 #endif

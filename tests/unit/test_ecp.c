@@ -54,25 +54,13 @@ static void out_of_range(void **state)
 	assert_int_equal(ecp_build(out, sizeof(out), &(struct ecp){ 0, ECP_SUBTYPE_MAX + 1, 1 }), -EINVAL);
 }
 
-/* ---- properties ---- */
-
-static void round_trips(void **state) { (void)state, codec_round_trips(&codec_ecp, 1, 20000); }
-static void truncations(void **state) { (void)state, codec_truncations(&codec_ecp, 2, 2000); }
-static void byte_changes(void **state) { (void)state, codec_byte_changes(&codec_ecp, 3, 2000); }
-static void no_room(void **state) { (void)state, codec_no_room(&codec_ecp, 4, 2000); }
-static void noise(void **state) { (void)state, codec_noise(&codec_ecp, 5, 20000); }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(bytes),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(out_of_range),
-		cmocka_unit_test(round_trips),
-		cmocka_unit_test(truncations),
-		cmocka_unit_test(byte_changes),
-		cmocka_unit_test(no_room),
-		cmocka_unit_test(noise),
+		CODEC_PROPERTIES(codec_ecp, 20000, 2000, 2000),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,14 +153,6 @@ static void only_the_outermost(void **state)
 	assert_memory_equal(b, tagged, sizeof(tagged));
 }
 
-/* ---- properties ---- */
-
-static void round_trips(void **state) { (void)state, codec_round_trips(&codec_etag, 1, 2000); }
-static void truncations(void **state) { (void)state, codec_truncations(&codec_etag, 2, 100); }
-static void byte_changes(void **state) { (void)state, codec_byte_changes(&codec_etag, 3, 40); }
-static void no_room(void **state) { (void)state, codec_no_room(&codec_etag, 4, 100); }
-static void noise(void **state) { (void)state, codec_noise(&codec_etag, 5, 20000); }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -172,11 +164,7 @@ int main(void)
 		cmocka_unit_test(lengths),
 		cmocka_unit_test(another_type_is_no_tag),
 		cmocka_unit_test(only_the_outermost),
-		cmocka_unit_test(round_trips),
-		cmocka_unit_test(truncations),
-		cmocka_unit_test(byte_changes),
-		cmocka_unit_test(no_room),
-		cmocka_unit_test(noise),
+		CODEC_PROPERTIES(codec_etag, 2000, 100, 40),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

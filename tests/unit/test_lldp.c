@@ -173,14 +173,6 @@ static void out_of_range(void **state)
 	}
 }
 
-/* ---- properties ---- */
-
-static void round_trips(void **state) { (void)state, codec_round_trips(&codec_lldp, 1, 2000); }
-static void truncations(void **state) { (void)state, codec_truncations(&codec_lldp, 2, 60); }
-static void byte_changes(void **state) { (void)state, codec_byte_changes(&codec_lldp, 3, 12); }
-static void no_room(void **state) { (void)state, codec_no_room(&codec_lldp, 4, 60); }
-static void noise(void **state) { (void)state, codec_noise(&codec_lldp, 5, 20000); }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,11 +186,7 @@ int main(void)
 		cmocka_unit_test(a_refused_one_changes_nothing),
 		cmocka_unit_test(longest_names),
 		cmocka_unit_test(out_of_range),
-		cmocka_unit_test(round_trips),
-		cmocka_unit_test(truncations),
-		cmocka_unit_test(byte_changes),
-		cmocka_unit_test(no_room),
-		cmocka_unit_test(noise),
+		CODEC_PROPERTIES(codec_lldp, 2000, 60, 12),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,14 +199,6 @@ static void codes_differ(void **state)
 	assert_int_not_equal(PE_CSP_OP_REQUEST, PE_CSP_OP_RESPONSE);
 }
 
-/* ---- properties ---- */
-
-static void round_trips(void **state) { (void)state, codec_round_trips(&codec_pe_csp, 1, 5000); }
-static void truncations(void **state) { (void)state, codec_truncations(&codec_pe_csp, 2, 100); }
-static void byte_changes(void **state) { (void)state, codec_byte_changes(&codec_pe_csp, 3, 40); }
-static void no_room(void **state) { (void)state, codec_no_room(&codec_pe_csp, 4, 100); }
-static void noise(void **state) { (void)state, codec_noise(&codec_pe_csp, 5, 20000); }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,11 +211,7 @@ int main(void)
 		cmocka_unit_test(as_many_as_we_hold),
 		cmocka_unit_test(out_of_range),
 		cmocka_unit_test(codes_differ),
-		cmocka_unit_test(round_trips),
-		cmocka_unit_test(truncations),
-		cmocka_unit_test(byte_changes),
-		cmocka_unit_test(no_room),
-		cmocka_unit_test(noise),
+		CODEC_PROPERTIES(codec_pe_csp, 5000, 100, 40),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

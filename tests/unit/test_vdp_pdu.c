@@ -223,14 +223,6 @@ static void out_of_range(void **state)
 	assert_true(vdp_build(pdu, sizeof(pdu), &p) > 0);
 }
 
-/* ---- properties ---- */
-
-static void round_trips(void **state) { (void)state, codec_round_trips(&codec_vdp, 1, 2000); }
-static void truncations(void **state) { (void)state, codec_truncations(&codec_vdp, 2, 40); }
-static void byte_changes(void **state) { (void)state, codec_byte_changes(&codec_vdp, 3, 8); }
-static void no_room(void **state) { (void)state, codec_no_room(&codec_vdp, 4, 40); }
-static void noise(void **state) { (void)state, codec_noise(&codec_vdp, 5, 20000); }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,11 +237,7 @@ int main(void)
 		cmocka_unit_test(reserved_bit_does_not_matter),
 		cmocka_unit_test(as_many_as_we_hold),
 		cmocka_unit_test(out_of_range),
-		cmocka_unit_test(round_trips),
-		cmocka_unit_test(truncations),
-		cmocka_unit_test(byte_changes),
-		cmocka_unit_test(no_room),
-		cmocka_unit_test(noise),
+		CODEC_PROPERTIES(codec_vdp, 2000, 40, 8),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
