@@ -234,9 +234,11 @@ static int port_bind(struct vm *vm, u32 index)
 	port_irq_init(p);
 	vm->ports[index] = p;
 	int r = port_ext_bind(p);
-	if (r)
+	if (r) {
 		log_line("nic: VM %s gets no extender for its port %u (error %d)", vm->cfg->name, index, -r);
-	else if (l->ops->data)
+		return r;
+	}
+	if (l->ops->data)
 		r = vnet_create(&p->dev, p);
 	if (r)
 		log_line("nic: VM %s gets no emulated device for its port %u (error %d)", vm->cfg->name, index, -r);

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "core/errno.h"
-#include "core/fault.h"
 #include "core/irq.h"
 #include "core/percpu.h"
 #include "nic/port.h"
@@ -206,7 +205,7 @@ void port_ext_describe(const struct nic_port *p, char *buf, u32 len)
 
 static int make(struct nic_lower *l)
 {
-	struct port_ext *e = fault_point("port: memory for the extender") ? NULL : pages_alloc(&mem_self, ORDER);
+	struct port_ext *e = pages_alloc(&mem_self, ORDER);
 	if (!e)
 		return -ENOMEM;
 	e->lower = l;

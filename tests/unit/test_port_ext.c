@@ -161,25 +161,6 @@ static void no_frame_before_start_and_after_stop(void **state)
 	assert_int_equal(m.nr_sent - sent_control(0), 1);
 }
 
-static void memory_and_vectors_that_are_not_there(void **state)
-{
-	(void)state;
-	struct nic_lower *l = port()->lower;
-	struct port_ext *e = l->ext;
-	model_unbind();
-	l->ext = NULL;
-	fake.fault = "port: memory for the extender";
-	assert_int_equal(nic_ports_init(m.vm[0]), -ENOMEM);
-	fake.err_vector = -ENOSPC;
-	assert_int_equal(nic_ports_init(m.vm[0]), -ENOSPC);
-	assert_null(l->ext);
-	assert_null(l->bound);
-	l->ext = e;
-	m.fail_info = -EIO; /* there was a switch, so there is one */
-	model_bind(1);
-	assert_ptr_not_equal(l->data, l->ops->data);
-}
-
 static void the_next_vm_begins_clean(void **state)
 {
 	(void)state;
@@ -362,7 +343,6 @@ int main(void)
 		T(s_channel, groups_of_the_device_and_the_control_frames),
 		T(s_channel, a_link_that_does_not_start),
 		T(s_channel, no_frame_before_start_and_after_stop),
-		T(s_channel, memory_and_vectors_that_are_not_there),
 		T(vlan7, the_next_vm_begins_clean),
 		T(s_channel, frames_of_an_earlier_life_are_forgotten),
 		T(s_channel, flags_of_all_combinations),

@@ -1,5 +1,6 @@
 /*
- * A port's extender and those who mean it no good: floods from the wire, a guest that starts and stops, a bridge with another VLAN.
+ * A port's extender and those who mean it no good: floods from the wire, a guest that starts and stops, a bridge with another VLAN; and
+ * when there is nothing to make it of.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "core/irq.h"
 #include "tests/unit/ext_model.h"
 
 #define PEER ((const u8[6]){ 2, 0, 0, 0, 0, 9 })
@@ -272,6 +274,57 @@ static void a_transaction_is_in_the_way(void **state)
 	assert_int_equal(hc(HC_NIC_FREE, (u64)h, 0), 0);
 }
 
+/* ---- nothing to make it of ---- */
+
+/* As before the first VM had the port; what the books have then. */
+static struct fake_balance without_an_extender(void)
+{
+	struct port_ext *e = extender();
+	model_unbind();
+	irq_free(EXT_HOME, (u8)e->vector);
+	pages_free(&mem_self, e, 4);
+	nic_lower_get(0)->ext = NULL;
+	return fake_balance;
+}
+
+/* The VM is not made, the console says why, and nothing is kept. */
+static void must_be_refused(int error, const char *why, struct fake_balance books)
+{
+	assert_int_equal(nic_ports_init(m.vm[0]), error);
+	assert_string_equal(seen.last_line, why);
+	assert_null(nic_lower_get(0)->ext);
+	assert_null(nic_lower_get(0)->bound);
+	assert_int_equal(m.vm[0]->nr_ports, 0);
+	assert_memory_equal(&fake_balance, &books, sizeof(books));
+}
+
+static void memory_and_vectors_that_are_not_there(void **state)
+{
+	(void)state;
+	struct fake_balance books = without_an_extender();
+	mem_self.limit = mem_self.pages + 15; /* it takes 16 */
+	must_be_refused(-ENOMEM, "nic: VM a gets no extender for its port 0 (error 12)", books);
+	mem_self.limit = 0;
+	fake.err_vector = -ENOSPC;
+	must_be_refused(-ENOSPC, "nic: VM a gets no extender for its port 0 (error 28)", books);
+	model_bind(0); /* the next one has better luck */
+	assert_int_equal(device_start(), 0);
+	must_be_associated(0);
+}
+
+static void once_made_it_is_there_for_good(void **state)
+{
+	(void)state;
+	struct port_ext *e = extender();
+	model_unbind();
+	m.fail_info = -EIO; /* there was a switch, so there is one */
+	model_bind(1);
+	assert_ptr_equal(extender(), e);
+	assert_ptr_not_equal(port()->lower->data, port()->lower->ops->data);
+	assert_int_equal(device_start(), 0);
+	must_be_associated(0);
+}
+
 #define T(setup, f) cmocka_unit_test_setup_teardown(f, setup, end)
 
 int main(void)
@@ -286,6 +339,8 @@ int main(void)
 		T(vlan7, refused_with_a_function),
 		T(vlan7, a_function_that_does_not_stop_at_once),
 		T(vlan7, a_transaction_is_in_the_way),
+		T(s_channel, memory_and_vectors_that_are_not_there),
+		T(s_channel, once_made_it_is_there_for_good),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
