@@ -177,8 +177,7 @@ void port_ext_info(const struct nic_port *p, struct nest_nic_info *info)
 	const struct port_ext *e = ext(p->lower);
 	if (!e)
 		return;
-	bool claimed = info->flags & NEST_NIC_VDP_OUTER;
-	enum extender_vdp role = extender_vdp_role((enum extender_vdp_option)p->cfg->vdp, claimed, e->announced);
+	enum extender_vdp role = ext_vdp_role(e, p, info);
 	if (extender_vdp_claims(role))
 		info->flags |= NEST_NIC_VDP_OUTER;
 	if (role == EXTENDER_VDP_SPEAK)

@@ -130,13 +130,25 @@ static const struct vdp_station_ops vdp_ops = { vdp_send, vdp_changed };
 
 /* ---- up and down ---- */
 
+_Static_assert((int)NIC_VDP_INNERMOST == EXTENDER_VDP_AUTO && (int)NIC_VDP_HERE == EXTENDER_VDP_HERE && (int)NIC_VDP_OFF == EXTENDER_VDP_OFF,
+	       "the key vdp= is the extender's option");
+
+enum extender_vdp ext_vdp_role(const struct port_ext *e, const struct nic_port *p, const struct nest_nic_info *info)
+{
+	return extender_vdp_role((enum extender_vdp_option)p->cfg->vdp, info->flags & NEST_NIC_VDP_OUTER, e->announced);
+}
+
 void ext_engines_init(struct port_ext *e, const struct nic_port *p, const struct nest_nic_info *info, const struct extender_ops *ops)
 {
-	bool claimed = info->flags & NEST_NIC_VDP_OUTER;
-	struct extender_conf conf = { .external = true, .s_channel = info->flags & NEST_NIC_S_CHANNEL, .outermost = e->lower->wire, .cascade = e->announced };
+	struct extender_conf conf = {
+		.external = true,
+		.s_channel = info->flags & NEST_NIC_S_CHANNEL,
+		.outermost = e->lower->wire,
+		.cascade = e->announced,
+		.vdp = ext_vdp_role(e, p, info),
+	};
 	struct pe_conf pe = { .depth = outer_depth(), .port = EXTENDED_PORT, .seq = (u16)rdtsc(), .confirm_us = PE_CSP_CONFIRM_US };
 	struct vdp_conf vdp = { .vlan = p->cfg->vlan, .seq = (u16)(rdtsc() >> 4) };
-	conf.vdp = extender_vdp_role((enum extender_vdp_option)p->cfg->vdp, claimed, e->announced);
 	memcpy(conf.mac, info->mac, FRAME_MAC_LEN);
 	memcpy(pe.mac, info->mac, FRAME_MAC_LEN);
 	memcpy(vdp.mac, info->mac, FRAME_MAC_LEN);
@@ -151,7 +163,7 @@ void ext_engines_init(struct port_ext *e, const struct nic_port *p, const struct
 		e->told_vlan = true;
 		log_line("nic: VM %s, port %u: vlan=%u has no effect: %s", vm_name(e), p->index, p->cfg->vlan,
 			 conf.vdp == EXTENDER_VDP_PASS ? "a level further in speaks VDP with the bridge" :
-			 claimed ? "a level further out speaks VDP with the bridge, or forbids it" : "its configuration says vdp=off");
+			 info->flags & NEST_NIC_VDP_OUTER ? "a level further out speaks VDP with the bridge, or forbids it" : "its configuration says vdp=off");
 	}
 }
 

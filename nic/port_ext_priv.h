@@ -81,14 +81,21 @@ static inline bool ext_rate(u64 *rate, u32 burst, u64 each_us, u64 now_us)
 	return true;
 }
 
-/* ---- port_ext_control.c; all but the first two under control ---- */
+/* ---- port_ext_control.c ---- */
+/*
+ * This level's part in VDP for the port as it is now: its vdp=, what the lower link's info says of levels further out, whether the
+ * user is an extender. Any lock: what it reads changes only while the port is down.
+ */
+enum extender_vdp ext_vdp_role(const struct port_ext *e, const struct nic_port *p, const struct nest_nic_info *info);
 /* As extender_ops.control: under the link's data lock. */
 void ext_control_in(void *arg, enum extender_plane plane, u16 ethertype, const u8 *body, u32 len);
 /* Make HOME look. */
 void ext_kick(struct port_ext *e);
-/* The timer, and the vector of irq_alloc on HOME. */
+/* The timer, and the vector of irq_alloc on HOME; they take control if they can. */
 void ext_work(void *arg);
 void ext_work_irq(void *arg, u8 vector);
+
+/* ---- the same, under control ---- */
 /* Engines for the port as it is now; nothing is said yet. ops: of the extender. */
 void ext_engines_init(struct port_ext *e, const struct nic_port *p, const struct nest_nic_info *info, const struct extender_ops *ops);
 /* Begin to speak, if so soon is not too often. */
