@@ -127,7 +127,7 @@ static int l_info(struct nic_lower *l, struct nest_nic_info *out)
 	(void)l;
 	*out = (struct nest_nic_info){ .flags = m.flags, .vlan = m.vlan, .max_frame = 1514, .family = 1 };
 	memcpy(out->mac, mac, 6);
-	return once(&m.fail_info);
+	return m.no_info ? -EIO : once(&m.fail_info);
 }
 static int l_start(struct nic_lower *l)
 {

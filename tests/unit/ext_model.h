@@ -28,6 +28,7 @@ extern struct ext_model {
 	/* the lower link */
 	u32 flags;                   /* of its info */
 	u16 vlan;
+	bool no_info;                /* it answers none */
 	int fail_info, fail_start, fail_quiesce, fail_resume; /* the next ones */
 	bool started, stopped;       /* link; function */
 	u32 starts, stops, extenders, quiesces, resumes, aborts;
