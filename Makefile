@@ -126,9 +126,10 @@ UNIT_ecp_link_SRCS = nic/ecp.c nic/ecp_link.c nic/lldp_agent.c
 # Chains of extenders with both engines, on a wire with the model of a controlling bridge.
 CHAIN_UNDER_TEST := nic/ecp.c nic/ecp_link.c nic/etag.c nic/extender.c nic/lldp.c nic/lldp_agent.c nic/pe_csp.c nic/pe_csp_pdu.c \
 	nic/vdp.c nic/vdp_pdu.c tests/unit/bridge_model.c tests/unit/bridge_vdp.c tests/unit/chain_model.c
-UNIT_TESTS += pe_csp vdp
+UNIT_TESTS += pe_csp vdp vdp_moved
 UNIT_pe_csp_SRCS = $(CHAIN_UNDER_TEST)
 UNIT_vdp_SRCS = $(CHAIN_UNDER_TEST)
+UNIT_vdp_moved_SRCS = $(CHAIN_UNDER_TEST)
 
 UNIT_TESTS += port_ext port_ext_bad
 UNIT_port_ext_SRCS = nic/nic.c nic/nic_hc.c $(filter nic/port%,$(NIC_SRCS)) nic/state.c core/vdev.c $(filter-out %/chain_model.c,$(CHAIN_UNDER_TEST)) \

@@ -10,6 +10,12 @@ void lldp_agent_start(struct lldp_agent *a, u64 now_us)
 	*a = (struct lldp_agent){ .on = true, .next_us = now_us, .fast = LLDP_AGENT_FAST };
 }
 
+void lldp_agent_moved(struct lldp_agent *a, u64 now_us)
+{
+	a->next_us = now_us;
+	a->fast = LLDP_AGENT_FAST;
+}
+
 void lldp_agent_stop(struct lldp_agent *a) { *a = (struct lldp_agent){ .on = false }; }
 
 void lldp_agent_hurry(struct lldp_agent *a, u64 now_us)

@@ -36,6 +36,8 @@ enum lldp_neighbour { LLDP_NONE, LLDP_NEW, LLDP_SAME, LLDP_GONE };
 
 /* The port is up: a PDU is due at once, and fast ones after it. No neighbour. */
 void lldp_agent_start(struct lldp_agent *a, u64 now_us);
+/* The same on another way to the neighbour, whom we still know; at once, for it has not had the one before. */
+void lldp_agent_moved(struct lldp_agent *a, u64 now_us);
 void lldp_agent_stop(struct lldp_agent *a);
 /* A PDU is due earlier than planned: something in it has changed. */
 void lldp_agent_hurry(struct lldp_agent *a, u64 now_us);

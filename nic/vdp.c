@@ -31,11 +31,12 @@ static void enter(struct vdp_station *s, enum vdp_state state, u16 vid, enum vdp
 		s->ops->changed(s->arg, state, vid, why);
 }
 
-static bool may_be_known(const struct vdp_station *s)
+static bool is_begun(const struct vdp_station *s)
 {
-	return s->state == VDP_STATION_PREASSOC || s->state == VDP_STATION_ASSOC || s->state == VDP_STATION_ASSOCIATED ||
-	       (s->state == VDP_STATION_WAITING && s->lldp.heard);
+	return s->state == VDP_STATION_PREASSOC || s->state == VDP_STATION_ASSOC || s->state == VDP_STATION_ASSOCIATED;
 }
+
+static bool may_be_known(const struct vdp_station *s) { return is_begun(s) || (s->state == VDP_STATION_WAITING && s->lldp.heard); }
 
 /* ---- LLDP ---- */
 
@@ -327,9 +328,12 @@ static void receive_lldp(struct vdp_station *s, const u8 *body, u32 len, u64 now
 		gone(s, now_us);
 	if (!l.ttl)
 		return;
+	/* What we asked on the new way counts, unless a bridge took it in and kept quiet because it had not seen the TLV yet. */
+	bool begun = s->moved && is_begun(s) && (s->state != VDP_STATION_PREASSOC || ecp_link_busy(&s->ecp));
 	if (n == LLDP_NEW)
 		s->repeated = false;
-	bool anew = has_forgotten(s, &l.evb) || n == LLDP_NEW;
+	bool anew = has_forgotten(s, &l.evb) || (n == LLDP_NEW && !begun);
+	s->moved = false;
 	if (negotiate(s, &l.evb))
 		lldp_agent_hurry(&s->lldp, now_us);
 	if (!anew || s->state == VDP_STATION_LEAVING)
@@ -413,10 +417,18 @@ void vdp_station_moved(struct vdp_station *s, u64 now_us)
 {
 	if (s->state == VDP_STATION_DOWN)
 		return;
-	gone(s, now_us);
-	if (s->state != VDP_STATION_LOOKING)
+	if (s->state == VDP_STATION_LEAVING) { /* nobody there has an answer */
+		finish(s, now_us);
 		return;
-	lldp_agent_start(&s->lldp, now_us);
+	}
+	s->repeated = false;
+	lldp_agent_moved(&s->lldp, now_us);
+	if (s->lldp.heard) {
+		s->moved = true;
+		s->tries = 0;
+		ecp_link_reset(&s->ecp);
+		begin(s, VDP_WHY_BRIDGE_NEW, now_us);
+	}
 	run_lldp(s, now_us);
 }
 

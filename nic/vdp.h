@@ -7,7 +7,8 @@
  *                   |                             |  +-- WAITING <----+--- refusal, no answer, bridge's DeAssociate
  *                   +--- LLDP: bridge gone -------+-------------------+--------------------+
  *   down: LEAVING (DeAssociate, if there may be something to dissolve) --answer, or none--> DOWN
- * A bridge that has begun anew (another in LLDP; our status no more in its EVB TLV; a keep-alive unanswered) is associated with again at once.
+ * A bridge that has begun anew (another in LLDP; our status no more in its EVB TLV; a keep-alive unanswered) is associated with again at once,
+ * and so is one that the port has found another way to (vdp_station_moved).
  * No answer: again after 1, 2, 4, … s, at last LLDP's interval. Refused: again at that interval, as resources or the VSI manager may come back; at ten of them where the bridge says that it will not,
  * or its VLAN is not ours.
  *
@@ -80,6 +81,7 @@ struct vdp_station {
 	struct lldp_agent lldp;
 	struct lldp_evb evb;     /* what we announce */
 	bool repeated;           /* the bridge's TLV had something of ours */
+	bool moved;              /* … and may come from another port of it next */
 	struct ecp_link ecp;
 	u8 type;                 /* enum vdp_type of the request that waits for an answer; 0: none */
 	u64 answer_us;           /* … until then */
@@ -96,8 +98,9 @@ void vdp_station_init(struct vdp_station *s, const struct vdp_conf *conf, const 
 void vdp_station_up(struct vdp_station *s, u64 now_us);
 void vdp_station_down(struct vdp_station *s, u64 now_us);
 /*
- * The port's data goes another way now (another E-CID): behind it is another bridge port, which knows nothing of us. The old one keeps what it has
- * until its timer ends it.
+ * The port's data goes another way now (another E-CID): behind it may be another bridge port, which knows nothing of us, so we begin again. The
+ * old one keeps what it has until its timer ends it. What was heard of the bridge stays true for its TTL, so we do not wait for LLDP
+ * there: a bridge that takes us for the neighbour it knows says it only when it is due. If it is another port, its first is no reason to begin once more.
  */
 void vdp_station_moved(struct vdp_station *s, u64 now_us);
 /* A VDP control frame, as the extender's control callback had it. */

@@ -69,6 +69,7 @@ struct bridge {
 	bool register_first;         /* before the answer to a Create */
 	struct lldp_evb evb;         /* what its EVB TLV says */
 	bool no_evb;
+	bool same_port;              /* an E-CID that changes is still the same port of the bridge: it says LLDP to who is no news when it is due */
 	u16 vid;                     /* for requests with VID 0 */
 	u16 force_vid;               /* for all requests */
 	u32 vdp_silent, vdp_refuse;  /* the next n */

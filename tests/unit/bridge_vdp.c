@@ -23,7 +23,7 @@ static void put_vdp(struct bridge *b, u16 type, const u8 *body, u32 len)
 static void put_lldp(struct bridge *b, u16 ttl)
 {
 	struct bridge_vdp *d = &b->vdp;
-	u8 pdu[256], name[2] = { (u8)('p' + d->channel % 8), (u8)('0' + b->name) };
+	u8 pdu[256], name[2] = { (u8)('p' + (b->same_port ? 0 : d->channel % 8)), (u8)('0' + b->name) };
 	struct lldp l = { { LLDP_CHASSIS_MAC, 6, BRIDGE_MAC }, { LLDP_PORT_LOCAL, 2, name }, .ttl = ttl, .has_evb = !b->no_evb, .evb = b->evb };
 	l.evb.station = d->heard ? d->station.station : 0;
 	l.evb.remote_wait = d->heard && d->station.rwd >= l.evb.rwd;
@@ -110,7 +110,7 @@ static void vdp_lldp(struct bridge *b, const struct lldp *l)
 	bool news = b->vdp.heard != (l->has_evb && l->ttl) || memcmp(&b->vdp.station, &l->evb, sizeof(l->evb));
 	b->vdp.heard = l->has_evb && l->ttl;
 	b->vdp.station = l->evb;
-	if (l->ttl && (news || b->now_us - b->vdp.lldp_us >= 1000000))
+	if (l->ttl && (news || (!b->same_port && b->now_us - b->vdp.lldp_us >= 1000000)))
 		put_lldp(b, 120);
 }
 
@@ -126,8 +126,9 @@ void bridge_dissolve(struct bridge *b, u8 error)
 void bridge_vdp_receive(struct bridge *b, u32 ecid, u16 type, const u8 *body, u32 len)
 {
 	struct lldp l;
-	if (!b->vdp.on || b->vdp.channel != ecid)
+	if (!b->vdp.on || (b->vdp.channel != ecid && !b->same_port))
 		vdp_begin(b, ecid);
+	b->vdp.channel = ecid;
 	if (type == FRAME_TYPE_ECP)
 		ecp_link_receive(&b->vdp.ecp, body, len, b->now_us);
 	else if (lldp_parse(body, len, &l))
