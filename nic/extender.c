@@ -247,6 +247,9 @@ static bool is_for_us(const struct extender *x, const u8 *frame, enum kind k)
 	return k == PE_CONTROL || (shared && is_to(frame, x->conf.mac) && is_control_type(frame_type(frame)));
 }
 
+/* Each E-CID is a port of the bridge, with a VDP of its own; in an S-channel all are the same one. */
+static bool is_from_our_port(const struct extender *x, const struct etag *t) { return x->conf.s_channel || t->ecid == READ_ONCE(x->data); }
+
 static int in_untagged(struct extender *x, const u8 *frame, u32 len)
 {
 	enum kind k = kind_of(frame, frame_type(frame));
@@ -279,7 +282,7 @@ static int in_tagged(struct extender *x, const u8 *frame, u32 len)
 	if (own && t.ingress == own)
 		return drop(&x->in, EXTENDER_DROP_ECHO);
 	if (k == VDP_CONTROL && !t.grp && x->conf.vdp == EXTENDER_VDP_SPEAK)
-		return hand_over(x, EXTENDER_VDP, frame, len, x->codec->tag_len);
+		return is_from_our_port(x, &t) ? hand_over(x, EXTENDER_VDP, frame, len, x->codec->tag_len) : drop(&x->in, EXTENDER_DROP_NOBODY);
 	if (!may_have(x, k))
 		return drop(&x->in, EXTENDER_DROP_RESERVED);
 	if (stays)

@@ -12,7 +12,8 @@
  *             A frame whose ingress E-CID is the own one is the bridge's echo of what the user sent: dropped.
  *   control   PE control (01-80-C2-00-00-03, or the port's own address on a wire without S-tag; LLDP and ECP) is untagged on the lower
  *             link and for this level alone. VDP control (01-80-C2-00-00-00, LLDP and ECP) goes where data goes, to the level
- *             that speaks VDP. A guest sends and gets no frame of 01-80-C2-00-00-00..0F.
+ *             that speaks VDP; by another E-CID of that level (without S-tag) it is another bridge port's: dropped. A guest sends and gets
+ *             no frame of 01-80-C2-00-00-00..0F.
  * Without an external switch it is transparent: frames pass untouched.
  *
  * Locks: none here. Calls of extender_tx come one at a time, so do those of extender_rx, and all others (the control road); the three

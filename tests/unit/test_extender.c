@@ -379,6 +379,25 @@ static void pe_control_by_address(void **state)
 	assert_int_equal(user.nr, 1);
 }
 
+/* vdp=here with a row behind it: only the bridge's port of the data is the station's; an S-channel is one port. */
+static void vdp_control_by_the_ecid_of_the_data(void **state)
+{
+	(void)state;
+	for (u32 s = 0; s < 2; s++) {
+		row(3, s);
+		give(3);
+		extender_set_user(&x[0], true, EXTENDER_VDP_SPEAK);
+		for (u32 ecid = 100; ecid <= 102; ecid++) {
+			u32 before = told.nr;
+			assert_int_equal(rx(make_tagged(RESERVED(0), PEER, FRAME_TYPE_ECP, 60, unicast(ecid))), 0);
+			assert_int_equal(told.nr - before, s || ecid == 102);
+		}
+		assert_int_equal(told.plane, EXTENDER_VDP);
+		assert_int_equal(x[0].in.dropped[EXTENDER_DROP_NOBODY], s ? 0 : 2);
+		assert_int_equal(user.nr, 0);
+	}
+}
+
 /* A further one's frame before the level that it passes has an E-CID: the answer would not find back. */
 static void pe_control_waits_for_the_outer(void **state)
 {
@@ -567,7 +586,8 @@ int main(void)
 		cmocka_unit_test(transparent), cmocka_unit_test(nothing_without_ecid), cmocka_unit_test(s_channel_passes_before_ecid),
 		cmocka_unit_test(tags_of_a_row), cmocka_unit_test(s_channel_edge), cmocka_unit_test(groups),
 		cmocka_unit_test(what_a_user_may_not_send), cmocka_unit_test(lengths), cmocka_unit_test(pe_control_stays_on_its_level),
-		cmocka_unit_test(pe_control_by_address), cmocka_unit_test(pe_control_waits_for_the_outer), cmocka_unit_test(one_speaker),
+		cmocka_unit_test(pe_control_by_address), cmocka_unit_test(pe_control_waits_for_the_outer),
+		cmocka_unit_test(vdp_control_by_the_ecid_of_the_data), cmocka_unit_test(one_speaker),
 		cmocka_unit_test(tables), cmocka_unit_test(a_guest_gets_no_tag), cmocka_unit_test(a_link_that_refuses), cmocka_unit_test(garbage), cmocka_unit_test(names),
 	};
 	return cmocka_run_group_tests_name("extender", tests, NULL, NULL);

@@ -245,6 +245,49 @@ static void without_an_ecid_between(void **state)
 	}
 }
 
+/* What the port of E-CID `ecid` says, which is another than the station's. */
+static void port_says(u32 ecid, u16 type, const u8 *body, int len)
+{
+	assert_true(len > 0);
+	bridge_put(b, FRAME_NEAREST_CUSTOMER_BRIDGE, type, body, (u32)len, ecid);
+	chain_run(AT_ONCE_US);
+}
+
+/*
+ * vdp=here, and a level further in comes up: the port is another one, but the E-CID before is still this level's. The bridge's port there goes on
+ * with LLDP, and ends what it has when nothing keeps it alive.
+ */
+static void the_port_before_is_not_ours_any_more(void **state)
+{
+	(void)state;
+	chain_init(2, false);
+	b->vid = 0x123;
+	chain.level[0].option = EXTENDER_VDP_HERE;
+	chain_up(0);
+	chain_must(chain_settle(10 * SECOND) != ~0ull);
+	u32 old = b->vdp.channel;
+	struct vdp_vsi had = b->vdp.vsi;
+	chain_up(1);
+	chain_must(chain_settle(10 * SECOND) != ~0ull);
+	chain_run(5 * SECOND);
+	must_be_associated();
+	assert_int_not_equal(b->vdp.channel, old);
+	assert_int_equal(speaker()->x.own, old);
+	u32 before = speaker()->associations;
+	u8 pdu[256];
+	struct lldp l = { { LLDP_CHASSIS_MAC, 6, BRIDGE_MAC }, { LLDP_PORT_LOCAL, 3, (const u8 *)"old" }, .ttl = 120, .has_evb = true, .evb = b->evb };
+	port_says(old, FRAME_TYPE_LLDP, pdu, lldp_build(pdu, sizeof(pdu), &l));
+	assert_int_equal(speaker()->associations, before);
+	struct vdp_pdu p = { .nr_vsis = 1, .vsi = { had } };
+	p.vsi[0].type = VDP_DEASSOC;
+	p.vsi[0].status = 0;
+	int n = ecp_build(pdu, sizeof(pdu), &(struct ecp){ ECP_REQUEST, ECP_VDP, 0x7777 });
+	n += vdp_build(pdu + n, sizeof(pdu) - (u32)n, &p);
+	port_says(old, FRAME_TYPE_ECP, pdu, n);
+	must_be_associated();
+	assert_int_equal(speaker()->associations, before);
+}
+
 /* Said good-bye on the old way: nobody answers that on the new one. */
 static void a_port_that_goes(void **state)
 {
@@ -272,6 +315,7 @@ int main(void)
 		cmocka_unit_test(another_bridge_later),
 		cmocka_unit_test(refused_there_waits_no_longer_here),
 		cmocka_unit_test(without_an_ecid_between),
+		cmocka_unit_test(the_port_before_is_not_ours_any_more),
 		cmocka_unit_test(a_port_that_goes),
 	};
 	return cmocka_run_group_tests_name("vdp_moved", tests, NULL, NULL);
