@@ -23,6 +23,8 @@ def console(m, guest, vlan):
         m.expect(rf"\[{guest['name']}\] guest: echo: ready", 300)
     else:
         m.expect(rf"nic: port\d of VM {guest['name']} stays down: it is configured for VLAN {guest['vlan']}, the bridge says \d+$", 120)
+    if extended.depth_of(m, guest) > 1:      # whose level has no console of its own
+        return
     m.position = len(m.lines)
     m.send_line("ports")
     shown, link = (f", VLAN {vlan}", "up") if vlan else ("", "down")
@@ -46,7 +48,8 @@ def check(m):
             mac = extended.outside.capture.frames.mac_bytes(guest["mac"])
             data = [s for s in extended_switch.capture_of(o) if s.frame.src == mac and not extended_switch.is_control(s)]
             assert not data, f"{port}: expected no data of a port that is down, saw {len(data)} frames, first {data[0]}"
-            m.send_line(f"kill {guest['name']}")
+        [down] = [g for port, g in zip(ports, guests) if not vlans[port]]
+        m.send_line(f"kill {down['name'] if extended.depth_of(m, down) == 1 else 'inner'}")
         code = m.wait(60)
         assert code == 254, f"expected exit code 254 of the VM that was killed, saw {code}"
     print(f"    {m.scenario.label}: VLANs {vlans}; {o.check_captures()}")
