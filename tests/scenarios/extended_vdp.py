@@ -2,6 +2,8 @@
 Who speaks VDP: at each port of a chain one level, the innermost or the one with vdp=here, and none with vdp=off. Key `outside` as in
 extended.py; `speakers`: {port: level that speaks, 0 = outermost; -1: none}.
 """
+import time
+
 import spine
 from scenarios import extended
 
@@ -29,9 +31,11 @@ def check(m):
             depth, speaker = extended.depth_of(m, guest), speakers[port]
             if speaker >= 0:
                 extended.associated(m, o, port)
-            said = states(m, int(guest["mac"][-2:], 16), depth, guest["name"])
             expected = ["associated" if level == speaker else "elsewhere" for level in range(depth)]
-            assert said == expected, f"{port}: expected VDP {expected}, outermost first, saw {said}"
+            deadline = time.monotonic() + extended.VDP_LIMIT      # the station hears of it after the bridge
+            while (said := states(m, int(guest["mac"][-2:], 16), depth, guest["name"])) != expected:
+                assert time.monotonic() < deadline, f"{port}: expected VDP {expected}, outermost first, saw {said}"
+                time.sleep(0.2)
             spine.ping(o, 2, extended.ip_of(guest))
             if speaker >= 0:
                 o.one_speaker(port)
