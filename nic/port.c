@@ -118,18 +118,19 @@ int port_open(struct nic_port *p, u32 flags)
 	}
 	p->generation = (p->generation + 1) & 0xffffff;
 	p->handle = (p->index + 1) | p->generation << 8;
+	p->quiesced = p->halted = p->prepared = false;
 	p->open = true;
 	port_ext_open(p, true);
-	p->quiesced = p->halted = p->prepared = false;
+	port_obey(p); /* the bridge may have to speak first */
+	if (p->unsettled) {
+		r = port_close(p);
+		return r ? r : -EIO;
+	}
 	if (!(flags & NEST_ALLOC_PARKED)) {
 		p->mode = NIC_PASSTHROUGH;
 		WRITE_ONCE(p->want, NIC_PASSTHROUGH);
 	}
-	port_obey(p); /* the bridge may have to speak first */
-	if (!p->unsettled)
-		return 0;
-	r = port_close(p);
-	return r ? r : -EIO;
+	return 0;
 }
 
 /*

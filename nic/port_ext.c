@@ -74,17 +74,18 @@ static void bring_down(struct port_ext *e)
 	ext_link(e)->stop(e->lower);
 }
 
-/* As device and function say. Under control. */
+/* As device and function say. Under control. A port is held while it is up, or its function waits; the device must show what is. */
 static int settle(struct port_ext *e)
 {
-	bool want = e->device || e->function, was = e->up;
+	bool want = e->device || e->function, was = e->up, held = e->refused;
 	int r = 0;
 	if (want && !e->up)
 		r = bring_up(e);
 	else if (!want && e->up)
 		bring_down(e);
-	if (!want)
+	if (!e->up && !e->function)
 		WRITE_ONCE(e->refused, false); /* of a link that did not start, too */
+	e->news |= e->refused != held;
 	if (e->up != was)
 		ext_kick(e);
 	return r;

@@ -161,8 +161,10 @@ static void held_until_the_bridge_has_spoken(void **state)
 
 	/* One that cannot be stopped is not given. */
 	m.fail_quiesce = -ETIMEDOUT;
+	port()->want = NIC_EMULATION;
 	assert_int_equal(hc(HC_NIC_ALLOC, 0, 0), -EIO);
 	assert_false(port()->open);
+	assert_int_equal(port()->want, NIC_EMULATION);
 	m.fail_quiesce = 0;
 
 	/* Without the link there is no word of the bridge; the next time there may be. */
@@ -170,6 +172,48 @@ static void held_until_the_bridge_has_spoken(void **state)
 	h = hc(HC_NIC_ALLOC, 0, 0);
 	assert_true(h > 0);
 	assert_true(m.stopped);
+	assert_int_equal(hc(HC_NIC_FREE, (u64)h, 0), 0);
+	assert_false(port_ext_refused(port()));
+}
+
+/* The device's driver sees the same link as HC_NIC_INFO does: it looks whenever it is told that something has changed. */
+static void a_held_port_says_so_to_its_device(void **state)
+{
+	(void)state;
+	m.bridge.silent = true;
+	u32 changes = m.changes;
+	assert_int_equal(device_start(), 0);
+	assert_false(flags() & NEST_NIC_LINK_UP);
+	assert_true(m.changes > changes);
+	changes = m.changes;
+	device_stop();
+	assert_true(flags() & NEST_NIC_LINK_UP);
+	assert_true(m.changes > changes);
+}
+
+/* A link that does not start holds nothing: nobody is there whom the bridge's word could free. */
+static void a_link_that_does_not_start_holds_nothing(void **state)
+{
+	(void)state;
+	m.fail_start = -EIO;
+	assert_int_equal(device_start(), -EIO);
+	assert_false(port_ext_refused(port()));
+	s64 h = hc(HC_NIC_ALLOC, 0, 0);
+	assert_true(h > 0);
+	assert_true(m.stopped); /* held by its own start */
+	m.fail_start = -EIO;
+	assert_int_equal(device_start(), 0); /* it was there already */
+	device_stop();
+	assert_true(port_ext_refused(port()));
+	assert_int_equal(hc(HC_NIC_FREE, (u64)h, 0), 0);
+
+	/* With a function that waits, a device that fails changes nothing. */
+	m.fail_start = -EIO;
+	h = hc(HC_NIC_ALLOC, 0, 0);
+	assert_true(h > 0 && m.stopped);
+	m.fail_start = -EIO;
+	assert_int_equal(device_start(), -EIO);
+	assert_true(port_ext_refused(port()) && m.stopped);
 	assert_int_equal(hc(HC_NIC_FREE, (u64)h, 0), 0);
 	assert_false(port_ext_refused(port()));
 }
@@ -336,6 +380,8 @@ int main(void)
 		T(s_channel, a_guest_that_starts_and_stops_does_not_flood_the_bridge),
 		T(s_channel, the_boot_cpu_does_not_wait),
 		T(vlan7, held_until_the_bridge_has_spoken),
+		T(vlan7, a_held_port_says_so_to_its_device),
+		T(vlan7, a_link_that_does_not_start_holds_nothing),
 		T(vlan7, refused_in_emulation),
 		T(vlan7, refused_with_a_function),
 		T(vlan7, a_function_that_does_not_stop_at_once),
