@@ -11,6 +11,7 @@
 #include "nic/igb.h"
 
 #define QUEUE_US 10000
+#define TOLD_MAX 500u
 
 /* Registers of ring r, in the PF's view. */
 static u32 block(const struct igb_vf *vf, u32 r)
@@ -29,12 +30,20 @@ static void ring_switch(struct igb_vf *vf, u32 r, bool on)
 	ring_set(vf, r, IGB_Q_DCTL, on ? dctl | IGB_Q_DCTL_ENABLE : dctl & ~IGB_Q_DCTL_ENABLE);
 }
 
-/* Of the rings in the set, those that have not become what they should in time. */
-static u32 wait_rings(const struct igb_vf *vf, u32 set, bool on)
+/* DCTL is in the guest's pages, too: one that enables its queue again meanwhile must not be able to say that it does not stop. */
+static bool has_stopped(struct igb_vf *vf, u32 r, u32 *told)
 {
-	u32 late = 0;
+	if (enabled(vf, r) && (*told)++ < TOLD_MAX)
+		ring_switch(vf, r, false);
+	return !enabled(vf, r);
+}
+
+/* Of the rings in the set, those that have not become what they should in time. */
+static u32 wait_rings(struct igb_vf *vf, u32 set, bool on)
+{
+	u32 late = 0, told = 0;
 	for (u32 r = 0; r < IGB_VF_RINGS; r++)
-		if (set & 1u << r && !wait_until(enabled(vf, r) == on, QUEUE_US))
+		if (set & 1u << r && !wait_until(on ? enabled(vf, r) : has_stopped(vf, r, &told), QUEUE_US))
 			late |= 1u << r;
 	return late;
 }

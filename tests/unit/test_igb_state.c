@@ -214,6 +214,26 @@ static void a_queue_that_does_not_stop_changes_nothing(void **state)
 	}
 }
 
+/* Its pages hold DCTL: a guest that writes ENABLE again and again must not keep its function from being stopped. */
+static void enables_again(u32 reg)
+{
+	static u32 n;
+	if (reg == IGB_TXQ(3) + IGB_Q_DCTL && n++ % 3 == 2)
+		model_set(MODEL_PF, reg, model_get(MODEL_PF, reg) | ENABLE);
+}
+
+static void a_guest_that_enables_its_queue_again_and_again_is_stopped(void **state)
+{
+	(void)state;
+	give(3);
+	run_two_rings(3);
+	model_on_read = enables_again;
+	int r = igb_state_quiesce(&lower);
+	model_on_read = NULL;
+	assert_int_equal(r, 0);
+	assert_int_equal((model_get(MODEL_PF, IGB_VFTE) | model_get(MODEL_PF, IGB_VFRE)) & 8, 0);
+}
+
 /* By its mailbox, by a reset: a stopped VF's gates stay shut; what a reset wiped does not come back. */
 static void the_guest_cannot_open_the_gates(void **state)
 {
@@ -449,6 +469,7 @@ int main(void)
 		T(quiesce_stops_and_keeps),
 		T(resume_is_in_portable_order),
 		T(a_queue_that_does_not_stop_changes_nothing),
+		T(a_guest_that_enables_its_queue_again_and_again_is_stopped),
 		T(the_guest_cannot_open_the_gates),
 		T(a_lost_vf_is_left_alone),
 		T(random_states_survive_in_any_vf),
