@@ -28,7 +28,9 @@ def run(depth):
     folder = paths.BUILD / "run" / f"bench-{name}"
     with Machine(scenario.machine_options(many, spine.TESTS, folder), folder) as m:
         m.scenario = many
-        return extended_switch.switches(m)
+        seen = extended_switch.switches(m)
+    assert not seen.caused, f"{name}: expected periodic control frames alone, saw {seen.caused[:5]}"
+    return seen
 
 
 def rows(depths=(1, 2)):

@@ -29,16 +29,18 @@ def is_control(seen):
 
 
 def one_encapsulation(seen, svid):
-    """Of each frame from the machine."""
-    mac = extended.outside.capture.frames.mac_bytes(MAC)
-    ours = [s for s in seen if not s.from_bridge and s.frame.src == mac]
-    wrong = [s for s in ours if s.frame.svid != svid or s.frame.etag and not is_control(s)]
-    assert ours and not wrong, f"expected S-tag {svid} and no other tag on all data, saw {wrong[:3]}"
+    """Of each frame from the machine: what is neither the bridge's nor the host's behind it."""
+    mac, host = map(extended.outside.capture.frames.mac_bytes, (MAC, extended.outside.network.HOST_MAC))
+    ours = [s for s in seen if not s.from_bridge and s.frame.src != host]
+    wrong = [s for s in ours if s.frame.src != mac or s.frame.svid != svid or s.frame.etag and not is_control(s)]
+    assert ours and not wrong, f"expected {MAC}, S-tag {svid} and no other tag on all data, saw {wrong[:3]}"
     return ours
 
 
 def keep_alives(seen, since, until):
-    return sum(extended.outside.capture.decode(s.frame) == "vdp associate" for s in seen if is_control(s) and since <= s.time <= until)
+    """The station's; the bridge's answers are of the same type."""
+    return sum(extended.outside.capture.decode(s.frame) == "vdp associate" for s in seen
+               if is_control(s) and not s.from_bridge and since <= s.time <= until)
 
 
 def settled(o, depth):

@@ -31,6 +31,15 @@ def console(m, guest, vlan):
     m.expect(rf"^{prefix}\[L{level}\] port {guest['name']} \d+: .*MAC {guest['mac']}{shown}, link {link};", 60)
 
 
+def held(o, port, guest):
+    """Not one frame of its data was on the wire before the bridge had confirmed the VLAN."""
+    capture, svid, mac = extended.outside.capture, o.channel(port)["svid"], extended.outside.capture.frames.mac_bytes(guest["mac"])
+    own = [s for s in extended_switch.capture_of(o) if s.frame.svid == svid]
+    confirmed = min(s.number for s in own if s.from_bridge and extended_switch.is_control(s) and capture.decode(s.frame) == "vdp associate")
+    early = [s for s in own if s.frame.src == mac and not extended_switch.is_control(s) and s.number < confirmed]
+    assert not early, f"{port}: expected no data before frame {confirmed}, in which the bridge confirms the VLAN, saw {early[:3]}"
+
+
 def check(m):
     spec, guests = dict(m.scenario.spec["outside"]), extended.guests_of(m)
     ports, vlans = spec.pop("ports"), spec.pop("vlans")
@@ -44,6 +53,8 @@ def check(m):
             if vlans[port]:
                 o.command("host-vlan", vlan=vlans[port])
                 spine.udp_echo(o, 20, extended.ip_of(guest))
+                if guest.get("vlan"):
+                    held(o, port, guest)
                 continue
             mac = extended.outside.capture.frames.mac_bytes(guest["mac"])
             data = [s for s in extended_switch.capture_of(o) if s.frame.src == mac and not extended_switch.is_control(s)]
