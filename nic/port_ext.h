@@ -34,7 +34,7 @@ int port_ext_cascade(struct nic_port *p);
 void port_ext_info(const struct nic_port *p, struct nest_nic_info *info);
 /*
  * The bridge has another VLAN for the port than its configuration, or has not yet said which: the port stays down, and no function moves
- * frames. Once associated a port stays up without the bridge, until that says something else.
+ * frames. Once associated a port stays up without the bridge, until that says something else or the port's E-CID leads to another one of it.
  */
 bool port_ext_refused(const struct nic_port *p);
 /* How many bytes longer than other frames those of the port's user may be. */

@@ -167,6 +167,16 @@ void ext_engines_init(struct port_ext *e, const struct nic_port *p, const struct
 	}
 }
 
+/* A port that is configured for a VLAN waits for the bridge's word. */
+static void hold(struct port_ext *e, u64 now)
+{
+	if (!e->vdp.conf.vlan || e->refused)
+		return;
+	e->news = true;
+	e->check_us = now + EXT_CHECK_US;
+	WRITE_ONCE(e->refused, true);
+}
+
 /* In an E-channel the station's frames need an E-CID, and another one leads to another port of the bridge. */
 static void speak(struct port_ext *e, u64 now)
 {
@@ -175,6 +185,7 @@ static void speak(struct port_ext *e, u64 now)
 		e->speaking = true;
 		vdp_station_up(&e->vdp, now);
 	} else if (e->speaking && !e->x.conf.s_channel && e->x.data != e->data) {
+		hold(e, now); /* what that one has for the port it has not said */
 		vdp_station_moved(&e->vdp, now);
 	}
 	e->data = e->x.data;

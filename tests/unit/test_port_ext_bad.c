@@ -289,6 +289,29 @@ static void a_function_that_does_not_stop_at_once(void **state)
 	assert_int_equal(hc(HC_NIC_FREE, (u64)h, 0), 0);
 }
 
+/* Another E-CID may be another port of the bridge, which has confirmed nothing. */
+static void held_again_on_another_ecid(void **state)
+{
+	(void)state;
+	m.flags &= ~(u32)NEST_NIC_S_CHANNEL;
+	bridge_init(&m.bridge, false, m.bridge.send);
+	m.bridge.now_us = m.now_us;
+	assert_int_equal(device_start(), 0);
+	run(10 * SECOND);
+	assert_true(m.bridge.vdp.associated && extender()->x.own);
+	assert_true(sends());
+	m.bridge.vdp_silent = 1000;
+	bridge_change_ecid(&m.bridge, bridge_leaf(&m.bridge), 0x123);
+	run(40 * SECOND);
+	assert_int_equal(extender()->x.own, 0x123);
+	assert_false(m.bridge.vdp.associated);
+	assert_true(port_ext_refused(port()));
+	assert_false(sends());
+	m.bridge.vdp_silent = 0;
+	accept();
+	assert_true(sends());
+}
+
 static void a_transaction_is_in_the_way(void **state)
 {
 	(void)state;
@@ -386,6 +409,7 @@ int main(void)
 		T(vlan7, refused_with_a_function),
 		T(vlan7, a_function_that_does_not_stop_at_once),
 		T(vlan7, a_transaction_is_in_the_way),
+		T(vlan7, held_again_on_another_ecid),
 		T(s_channel, memory_and_vectors_that_are_not_there),
 		T(s_channel, once_made_it_is_there_for_good),
 	};
