@@ -95,13 +95,33 @@ static void vdp_send(void *arg, u16 ethertype, const u8 *body, u32 len)
 	ext_link(e)->tx_flush(e->lower);
 }
 
+/* A port that comes and goes must not silence what the others have to say. */
+static bool may_log(struct port_ext *e) { return ext_rate(&e->lines, EXT_LINES, EXT_LINE_US, ext_now()); }
+
 static void pe_changed(void *arg, enum pe_state state, u32 ecid, enum pe_why why)
 {
-	const struct port_ext *e = arg;
+	struct port_ext *e = arg;
+	bool fault = why != PE_WHY_PROGRESS && why != PE_WHY_LOCAL;
+	if ((state != PE_UP && !fault) || !may_log(e))
+		return;
 	if (state == PE_UP)
-		log_limited(40, "nic: port%u of VM %s: the bridge gave it E-CID %u", e->lower->index, vm_name(e), ecid);
-	else if (why != PE_WHY_PROGRESS && why != PE_WHY_LOCAL)
-		log_limited(40, "nic: port%u of VM %s: extender %s: %s", e->lower->index, vm_name(e), pe_state_name(state), pe_why_name(why));
+		log_line("nic: port%u of VM %s: the bridge gave it E-CID %u", e->lower->index, vm_name(e), ecid);
+	else
+		log_line("nic: port%u of VM %s: extender %s: %s", e->lower->index, vm_name(e), pe_state_name(state), pe_why_name(why));
+}
+
+static void vdp_say(struct port_ext *e, enum vdp_state state, u16 vid, enum vdp_why why)
+{
+	bool fault = why != VDP_WHY_PROGRESS && why != VDP_WHY_LOCAL;
+	if ((state != VDP_STATION_ASSOCIATED && !fault) || !may_log(e))
+		return;
+	if (state == VDP_STATION_ASSOCIATED)
+		log_line("nic: port%u of VM %s: associated with the bridge, VLAN %u", e->lower->index, vm_name(e), vid);
+	else if (why == VDP_WHY_VLAN)
+		log_line("nic: port%u of VM %s stays down: it is configured for VLAN %u, the bridge says %u", e->lower->index, vm_name(e),
+			 e->vdp.conf.vlan, vid);
+	else
+		log_line("nic: port%u of VM %s: VDP %s: %s", e->lower->index, vm_name(e), vdp_state_name(state), vdp_why_name(why));
 }
 
 static void vdp_changed(void *arg, enum vdp_state state, u16 vid, enum vdp_why why)
@@ -109,13 +129,7 @@ static void vdp_changed(void *arg, enum vdp_state state, u16 vid, enum vdp_why w
 	struct port_ext *e = arg;
 	u16 vlan = state == VDP_STATION_ASSOCIATED ? vid : 0;
 	bool refused = why == VDP_WHY_VLAN;
-	if (state == VDP_STATION_ASSOCIATED)
-		log_limited(40, "nic: port%u of VM %s: associated with the bridge, VLAN %u", e->lower->index, vm_name(e), vid);
-	else if (refused)
-		log_limited(40, "nic: port%u of VM %s stays down: it is configured for VLAN %u, the bridge says %u", e->lower->index,
-			    vm_name(e), e->vdp.conf.vlan, vid);
-	else if (why != VDP_WHY_PROGRESS && why != VDP_WHY_LOCAL)
-		log_limited(40, "nic: port%u of VM %s: VDP %s: %s", e->lower->index, vm_name(e), vdp_state_name(state), vdp_why_name(why));
+	vdp_say(e, state, vid, why);
 	/* It takes an association to be taken back. */
 	refused |= e->refused && state != VDP_STATION_ASSOCIATED;
 	e->news |= vlan != e->vlan || refused != e->refused;

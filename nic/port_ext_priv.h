@@ -6,8 +6,8 @@
  * The data roads take none: see extender.h. The timer belongs to the boot CPU alone.
  *
  * Invariant: what a bridge or a guest can cause is bounded per port: so many control frames a second are looked at, all others cost no more than
- * a data frame; so many sessions a second are begun with the bridge, however often the port goes up and down; one message to the boot
- * CPU is under way.
+ * a data frame; so many sessions a second are begun with the bridge, and so many lines said, however often the port goes up and down; one
+ * message to the boot CPU is under way.
  */
 #ifndef NIC_PORT_EXT_PRIV_H
 #define NIC_PORT_EXT_PRIV_H
@@ -23,6 +23,8 @@
 #define EXT_FRAME_US 5000u         /* … one more in that time */
 #define EXT_SESSIONS 4u            /* the same of sessions */
 #define EXT_SESSION_US 1000000u
+#define EXT_LINES 40u              /* the same of lines on the console */
+#define EXT_LINE_US 10000000u
 #define EXT_TICK_US 1000u          /* the engines run no more often */
 #define EXT_CHECK_US 1000000u      /* does the function do what the bridge said? */
 
@@ -44,7 +46,7 @@ struct port_ext {
 	struct extender x;
 	struct pe_csp_engine pe;
 	struct vdp_station vdp;
-	u64 sessions;               /* rate of them (ext_rate) */
+	u64 sessions, lines;        /* rates of them (ext_rate) */
 	u64 check_us;               /* look after the function; DEADLINE_NONE */
 	u16 vlan;                   /* (atomic) of the bridge's answer */
 	bool refused;               /* (atomic) it is not what the configuration demands, or the bridge has not yet said what it is */

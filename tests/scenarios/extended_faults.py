@@ -101,10 +101,15 @@ class Faults:
     def lost(self):
         """Frames of both control planes in each direction: ECP says them again."""
         for name in ("lose-in", "lose-out"):
-            self.o.fault(name, count=2 * len(self.ports))
+            since = self.o.mark()
+            for port in self.ports:
+                self.o.fault(name, count=2, port=port)
             for port in self.ports:
                 self.o.change_ecid(port, 0, "open")
+            for port in self.ports:
+                self.o.wait_event("fault", since=since, fault=name, port=port)
             self.recovered(name)
+            self.o.clear(name)
 
 
 def check(m):

@@ -39,6 +39,7 @@ void log_line(const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
+	seen.lines++;
 	keep(seen.last_line, sizeof(seen.last_line), fmt, args);
 	va_end(args);
 }

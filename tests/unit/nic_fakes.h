@@ -31,7 +31,8 @@ struct fake_seen {
 	u32 irte_apic[16];
 	u8 irte_vector[16];
 	u16 command[8];            /* PCI COMMAND by function number / 2 of bus 1 device 16.. */
-	char last_line[256];       /* of the log */
+	u32 lines;                 /* of the log, … */
+	char last_line[256];       /* … the last one */
 	char last_report[512];
 };
 extern struct fake_seen seen;

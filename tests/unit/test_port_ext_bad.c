@@ -93,6 +93,26 @@ static void a_guest_that_starts_and_stops_does_not_flood_the_bridge(void **state
 	must_be_associated(m.nr_sent);
 }
 
+/* What it says is bounded, and does not use up what others may say: each port has a rate of its own, and after a while all is said again. */
+static void a_guest_that_starts_and_stops_does_not_fill_the_console(void **state)
+{
+	(void)state;
+	u32 lines = seen.lines, rounds = 200;
+	for (u32 i = 0; i < rounds; i++) {
+		assert_int_equal(device_start(), 0);
+		run(5 * SECOND);
+		device_stop();
+		run(SECOND);
+	}
+	assert_in_range(seen.lines - lines, EXT_LINES, EXT_LINES + rounds * 6 * SECOND / EXT_LINE_US + 1);
+	run(EXT_LINES * (u64)EXT_LINE_US);
+	lines = seen.lines;
+	assert_int_equal(device_start(), 0);
+	run(5 * SECOND);
+	assert_int_equal(seen.lines - lines, 2);
+	assert_non_null(strstr(seen.last_line, "associated with the bridge"));
+}
+
 static void the_boot_cpu_does_not_wait(void **state)
 {
 	(void)state;
@@ -401,6 +421,7 @@ int main(void)
 		T(s_channel, control_frames_in_order),
 		T(s_channel, a_flood_from_the_wire_costs_the_boot_cpu_little),
 		T(s_channel, a_guest_that_starts_and_stops_does_not_flood_the_bridge),
+		T(s_channel, a_guest_that_starts_and_stops_does_not_fill_the_console),
 		T(s_channel, the_boot_cpu_does_not_wait),
 		T(vlan7, held_until_the_bridge_has_spoken),
 		T(vlan7, a_held_port_says_so_to_its_device),
