@@ -17,7 +17,7 @@ SECTION = f"{SWITCHES} switches under two-way traffic behind a controlling bridg
 
 
 def run(depth):
-    """Seen of scenarios/extended_switch.py, which fails if a datagram is lost, repeated or out of order."""
+    """Seen of scenarios/extended_switch.py, which fails if a switch causes a control frame, or a datagram is lost, repeated or out of order."""
     name = f"extended-switch-depth{depth}"
     one = next(s for s in scenario.load(spine.TESTS / "scenarios.toml") if s.label == name)
     spec = copy.deepcopy(one.spec)
@@ -28,9 +28,7 @@ def run(depth):
     folder = paths.BUILD / "run" / f"bench-{name}"
     with Machine(scenario.machine_options(many, spine.TESTS, folder), folder) as m:
         m.scenario = many
-        seen = extended_switch.switches(m)
-    assert not seen.caused, f"{name}: expected periodic control frames alone, saw {seen.caused[:5]}"
-    return seen
+        return extended_switch.switches(m)
 
 
 def rows(depths=(1, 2)):

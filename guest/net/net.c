@@ -106,6 +106,12 @@ u32 net_poll(struct net *n)
 	return done;
 }
 
+void net_drain(struct net *n, u64 end)
+{
+	while (net_poll(n) && !clock_passed(end))
+		;
+}
+
 void net_flush(struct net *n) { nic_tx_kick(&n->nic); }
 
 void net_idle(struct net *n) { nic_idle(&n->nic); }
@@ -137,8 +143,7 @@ static int count_both(struct net *n, u64 us, struct nest_nic_stats *now, struct 
 	int err;
 
 	for (;;) {
-		while (net_poll(n) && !clock_passed(end))
-			;
+		net_drain(n, end);
 		err = port_totals(n->nic.port, now);
 		nic_plugin_counts(&n->nic, p);
 		if (err)

@@ -30,6 +30,8 @@ void net_settle(struct net *n);
 u32 net_poll(struct net *n);
 /* Ring the doorbell for what was queued. */
 void net_flush(struct net *n);
+/* Take what has arrived and still arrives, until clock_deadline `end` at most. */
+void net_drain(struct net *n, u64 end);
 /* Nothing to do: wait for an interrupt where the NIC is interrupt driven. */
 void net_idle(struct net *n);
 /* Find the MAC of a neighbour, at most so long; NULL if it does not answer. */

@@ -72,15 +72,6 @@ static u32 lost(void)
 	return bad;
 }
 
-/* What the sender left in the ring: an answer has no room there before it is taken. */
-static void drain(struct net *n)
-{
-	u64 end = clock_deadline(WAIT_US);
-
-	while (net_poll(n) && !clock_passed(end))
-		;
-}
-
 static u32 halted(u64 n)
 {
 	u32 failed;
@@ -129,7 +120,7 @@ u32 work_smp_storm(const struct cmdline *c)
 	printf("guest: storm: is over\n");
 	vf_write(regs, VF_EIMC, 1);
 	failed += work_check(!port_irq_clear(h, 0), "storm-clear");
-	drain(&p.net);
+	net_drain(&p.net, clock_deadline(WAIT_US)); /* the sender has filled the ring: an answer has no room there */
 	failed += work_check(pinger_exchange(&p, 30000000), "storm-ping");
 	WRITE_ONCE(stage, 3);
 	return failed + work_check(net_close(&p.net) == 0, "storm-close");

@@ -50,6 +50,13 @@ def killed(m, o, ports):
     assert code == 254, f"expected exit code 254 of a killed VM, saw {code}"
 
 
+def port_line(m, level, rest):
+    """What a level's console says to `ports` about the port whose name and words match `rest`; the match."""
+    prefix = r"(?:\[inner\] )" * level
+    m.send_line("@inner " * level + "ports")
+    return m.expect(rf"^{prefix}\[L{level}\] port {rest}", 60)
+
+
 def check(m):
     spec, guests = dict(m.scenario.spec["outside"]), guests_of(m)
     ports, kill = spec.pop("ports"), spec.pop("kill", False)

@@ -12,10 +12,9 @@ def states(m, number, depth, name):
     """What each level's console says of VDP at a port, outermost first."""
     found = []
     for level in range(depth):
-        m.send_line("@inner " * level + "ports")
         vm = "inner" if level < depth - 1 else name
-        prefix = r"(?:\[inner\] )" * level
-        found.append(m.expect(rf"^{prefix}\[L{level}\] port {vm} \d+: .*MAC 52:54:00:00:00:{number:02x},.*; extender up, E-CID \d+, VDP (\w+)", 60).group(1))
+        rest = rf"{vm} \d+: .*MAC 52:54:00:00:00:{number:02x},.*; extender up, E-CID \d+, VDP (\w+)"
+        found.append(extended.port_line(m, level, rest).group(1))
     return found
 
 

@@ -23,12 +23,9 @@ def console(m, guest, vlan):
         m.expect(rf"\[{guest['name']}\] guest: echo: ready", 300)
     else:
         m.expect(rf"nic: port\d of VM {guest['name']} stays down: it is configured for VLAN {guest['vlan']}, the bridge says \d+$", 120)
-    level = extended.depth_of(m, guest) - 1
-    prefix = r"(?:\[inner\] )" * level
     m.position = len(m.lines)
-    m.send_line("@inner " * level + "ports")
     shown, link = (f", VLAN {vlan}", "up") if vlan else ("", "down")
-    m.expect(rf"^{prefix}\[L{level}\] port {guest['name']} \d+: .*MAC {guest['mac']}{shown}, link {link};", 60)
+    extended.port_line(m, extended.depth_of(m, guest) - 1, rf"{guest['name']} \d+: .*MAC {guest['mac']}{shown}, link {link};")
 
 
 def held(o, port, guest):
